@@ -1,0 +1,165 @@
+"""Settings: defaults here, then `config.toml`, then the environment; read once, checked once, passed in.
+
+A table per room. `FPSERVER_<TABLE>__<KEY>` in the environment overrides the file (`FPSERVER_WEB__PORT=9000`).
+An unknown table or key is refused. Settings marked *stamped* change hashes or their place: an index remembers
+those it was made with and refuses others.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from fpserver.errors import ConfigInvalid
+
+Positive = Annotated[int, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=0)]
+ENV_PREFIX = "FPSERVER_"
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the settings file."""
+
+
+class RedisConfig(Section):
+    """Where the store is."""
+
+    url: str = "embedded"  # embedded | redis://… | rediss://… | redis+cluster://… | unix:///path
+    timeout_s: Seconds = 5.0  # longest wait for one question
+    data_dir: str = "data"  # folder of the embedded server's files, spool and run files
+
+
+class AudioConfig(Section):
+    """What is accepted as audio, and what decoding it may cost."""
+
+    max_clip_bytes: Positive = 16 * 2**20  # a minute of 16-bit stereo at 48 kHz is 11.5 MB
+    max_track_bytes: Positive = 2 * 2**30  # three hours of 16-bit stereo at 44.1 kHz is 1.9 GB
+    min_clip_s: Seconds = 1.0
+    max_clip_s: Seconds = 60.0  # what is longer is heard to here
+    max_track_s: Seconds = 6 * 3600.0  # an offset has 20 bits: 6.7 h at the default hop
+    clip_timeout_s: Seconds = 15.0
+    track_timeout_s: Seconds = 600.0
+    memory_limit_bytes: Positive = 3 * 2**30  # address space of a decoding process
+
+
+class FingerprintConfig(Section):
+    """How sound becomes peaks and pairs. All stamped."""
+
+    rate_hz: Positive = 11025
+    window: Positive = 1024  # samples
+    hop: Positive = 256  # samples
+    dense_peaks_per_s: Positive = 120  # of a clip
+    sparse_peaks_per_s: Positive = 24  # of a track, kept as its constellation
+    fan_out: Positive = 1  # pairs per anchor of a track
+    min_delta_frames: Positive = 2
+    max_delta_frames: Positive = 63
+    max_delta_bins: Positive = 63
+
+
+class IndexConfig(Section):
+    """How postings are spread and read."""
+
+    n_shards: Annotated[int, Meta(ge=1, le=4096)] = 16  # a power of two; stamped
+    max_postings_per_hash: Positive = 20_000  # a hash with more is a stop hash: it says next to nothing
+    shard_timeout_s: Seconds = 2.0
+
+
+class MatchingConfig(Section):
+    """What counts as found."""
+
+    max_false_accept_rate: Annotated[float, Meta(gt=0, lt=1)] = 1e-4
+    max_candidates: Positive = 40  # verified per step
+    sparse_fan_out: Positive = 6  # of the first step
+    dense_fan_out: Positive = 12  # of the second step, taken while unsure
+
+
+class TracksConfig(Section):
+    """The catalogue and its backlog."""
+
+    max_attempts: Positive = 3  # a track whose workers died so often is failed
+    claim_idle_s: Seconds = 15.0  # a claim not renewed for so long is taken over
+    max_batch_errors: Positive = 10_000  # kept per batch
+
+
+class WebConfig(Section):
+    """The street door."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8710
+    processes: Positive = 1
+    max_waiting_clips: Positive = 64  # per process; more are answered 503
+    upload_timeout_s: Seconds = 3600.0
+    clip_upload_timeout_s: Seconds = 30.0
+    max_batch_files: Positive = 10_000
+    manifest_roots: list[str] = []  # folders that manifest paths may name
+    drain_s: Seconds = 10.0
+
+
+class WorkerConfig(Section):
+    """The goods entrance."""
+
+    processes: Count = 0  # decoding processes; 0: one per core
+    place: str = ""  # whose files this worker can read; empty: this host's name
+    poll_s: Seconds = 1.0
+
+
+class LogConfig(Section):
+    """What is said while running."""
+
+    level: str = "info"
+    format: str = "text"  # text | json
+
+
+class Config(Section):
+    """All settings."""
+
+    redis: RedisConfig = RedisConfig()
+    audio: AudioConfig = AudioConfig()
+    fingerprint: FingerprintConfig = FingerprintConfig()
+    index: IndexConfig = IndexConfig()
+    matching: MatchingConfig = MatchingConfig()
+    tracks: TracksConfig = TracksConfig()
+    web: WebConfig = WebConfig()
+    worker: WorkerConfig = WorkerConfig()
+    log: LogConfig = LogConfig()
+
+    def with_values(self, **tables: Mapping[str, Any]) -> "Config":
+        """A copy with some keys replaced: `config.with_values(web={"port": 0})`; checked like a file."""
+        document = msgspec.to_builtins(self)
+        for table, values in tables.items():
+            document[table] = {**document[table], **values}
+        return _convert(document, "settings")
+
+
+def load(path: Path | None = None, *, env: Mapping[str, str] = os.environ) -> Config:
+    """Read settings from a TOML file (None: defaults) and the environment.
+
+    Raises:
+        ConfigInvalid: the file cannot be read, or a table, key or value breaks its rule.
+    """
+    document: dict[str, Any] = {}
+    if path is not None:
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigInvalid(f"settings file {path}: {error}") from error
+    for name, value in env.items():
+        if name.startswith(ENV_PREFIX) and "__" in name:
+            table, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
+            document.setdefault(table, {})[key] = value.split(os.pathsep) if key.endswith("_roots") else value
+    return _convert(document, f"settings file {path}" if path else "settings")
+
+
+def _convert(document: dict[str, Any], origin: str) -> Config:
+    try:
+        config = msgspec.convert(document, Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigInvalid(f"{origin}: {error}") from error
+    if config.index.n_shards & (config.index.n_shards - 1):
+        raise ConfigInvalid(f"{origin}: index.n_shards is {config.index.n_shards}, must be a power of two")
+    return config

@@ -1,0 +1,173 @@
+"""What can go wrong, named once. Rooms raise these; only `web/errors.py` knows status codes.
+
+    FpserverError
+    ├── InvalidRequest          a field, parameter or body breaks a rule
+    ├── AudioError              these bytes cannot be used as audio
+    │   ├── AudioEmpty          no bytes at all
+    │   ├── AudioUnsupported    no decoder reads it, or it holds no sound
+    │   ├── AudioDamaged        begins like audio, gives no usable sound
+    │   ├── AudioTooLarge       more bytes than the limit
+    │   ├── AudioTooLong        more seconds than the limit
+    │   ├── AudioTooShort       fewer seconds than the limit
+    │   ├── AudioSilent         nothing in it can be recognised: silence, a steady tone
+    │   ├── AudioTimeout        decoding took longer than the limit
+    │   └── AudioCrash          decoding ended its process: memory limit, or a fault in the decoder
+    ├── SourceMissing           a track's file is not where its submission said
+    ├── FingerprintInvalid      not a fingerprint body
+    ├── FingerprintForeign      made by other settings than this index's
+    ├── TrackNotFound
+    ├── BatchNotFound
+    ├── Conflict                the thing is in a state that does not allow this
+    ├── Overloaded              more work than places; try again later
+    ├── StoreUnavailable        Redis does not answer in time
+    ├── ForeignIndex            the index in Redis was made by other settings
+    ├── EmbeddedStoreMissing    no embedded server for this platform
+    └── ConfigInvalid           a setting is unknown or breaks its rule
+
+Every message names the thing, the value and the rule. All survive pickling: they cross process borders.
+"""
+
+from typing import ClassVar
+
+
+class FpserverError(Exception):
+    """Base of all errors that are meant to be read by somebody."""
+
+    code: ClassVar[str] = "internal"
+
+    @property
+    def message(self) -> str:
+        """The sentence for the reader."""
+        return str(self)
+
+
+class InvalidRequest(FpserverError):
+    """A field, parameter or body breaks a rule."""
+
+    code = "invalid_request"
+
+
+class AudioError(FpserverError):
+    """These bytes cannot be used as audio."""
+
+    code = "audio_unusable"
+
+
+class AudioEmpty(AudioError):
+    """No bytes at all."""
+
+    code = "audio_empty"
+
+
+class AudioUnsupported(AudioError):
+    """No decoder reads it, or it holds no sound."""
+
+    code = "audio_unsupported"
+
+
+class AudioDamaged(AudioError):
+    """It begins like audio, but gives no usable sound."""
+
+    code = "audio_damaged"
+
+
+class AudioTooLarge(AudioError):
+    """More bytes than the limit."""
+
+    code = "audio_too_large"
+
+
+class AudioTooLong(AudioError):
+    """More seconds than the limit."""
+
+    code = "audio_too_long"
+
+
+class AudioTooShort(AudioError):
+    """Fewer seconds than the limit."""
+
+    code = "clip_too_short"
+
+
+class AudioSilent(AudioError):
+    """Nothing in it can be recognised."""
+
+    code = "audio_silent"
+
+
+class AudioTimeout(AudioError):
+    """Decoding took longer than the limit."""
+
+    code = "audio_timeout"
+
+
+class AudioCrash(AudioError):
+    """Decoding ended its process."""
+
+    code = "audio_crash"
+
+
+class SourceMissing(FpserverError):
+    """A track's file is not where its submission said."""
+
+    code = "source_missing"
+
+
+class FingerprintInvalid(FpserverError):
+    """Not a fingerprint body."""
+
+    code = "fingerprint_invalid"
+
+
+class FingerprintForeign(FpserverError):
+    """Made by other settings than this index's."""
+
+    code = "fingerprint_foreign"
+
+
+class TrackNotFound(FpserverError):
+    """No track has this id."""
+
+    code = "track_not_found"
+
+
+class BatchNotFound(FpserverError):
+    """No batch has this id."""
+
+    code = "batch_not_found"
+
+
+class Conflict(FpserverError):
+    """The thing is in a state that does not allow this."""
+
+    code = "conflict"
+
+
+class Overloaded(FpserverError):
+    """More work than places; try again later."""
+
+    code = "overloaded"
+
+
+class StoreUnavailable(FpserverError):
+    """Redis does not answer in time."""
+
+    code = "store_unavailable"
+
+
+class ForeignIndex(FpserverError):
+    """The index in Redis was made by other settings."""
+
+    code = "foreign_index"
+
+
+class EmbeddedStoreMissing(FpserverError):
+    """No embedded server for this platform."""
+
+    code = "embedded_store_missing"
+
+
+class ConfigInvalid(FpserverError):
+    """A setting is unknown or breaks its rule."""
+
+    code = "config_invalid"

@@ -1,0 +1,218 @@
+"""The frozen values that pass through the doors between rooms.
+
+Rooms do not know each other; they know these. Arrays are columns of equal length, never lists of tuples.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Samples: TypeAlias = npt.NDArray[np.float32]  # mono PCM, -1..1, (n_samples,)
+Frames: TypeAlias = npt.NDArray[np.int32]  # spectrogram columns, index
+Bins: TypeAlias = npt.NDArray[np.int32]  # spectrogram rows, index
+Levels: TypeAlias = npt.NDArray[np.uint8]  # height of a peak above its surroundings, steps of 0.25 dB
+Hashes: TypeAlias = npt.NDArray[np.uint32]
+TrackIds: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constellation:
+    """The peaks of a recording, ordered by frame, then bin; at most one per (frame, bin)."""
+
+    frame: Frames
+    bin: Bins
+    level: Levels
+    n_frames: int  # length of the whole recording
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landmarks:
+    """Hashes and the frame of each one's anchor, ordered by offset."""
+
+    hash: Hashes
+    offset: Frames
+
+    def __len__(self) -> int:
+        return len(self.hash)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """What the index keeps of a track: its landmarks, and the constellation they come from."""
+
+    landmarks: Landmarks
+    constellation: Constellation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """What was decoded: mono samples at the analysis rate, and what was cut or lost on the way."""
+
+    samples: Samples
+    rate_hz: int
+    truncated: bool = False  # the recording goes on past the limit, or its file is damaged from here on
+
+    @property
+    def duration_s(self) -> float:
+        """Length of what was decoded."""
+        return len(self.samples) / self.rate_hz
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hearing:
+    """What a child process makes of a file: its dense constellation, and the time each stage took."""
+
+    constellation: Constellation
+    duration_s: float
+    truncated: bool
+    timings_s: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """Postings found for query hashes, as columns: `hash_index[i]` says which query hash found posting i."""
+
+    hash_index: npt.NDArray[np.int64]  # index into the hashes asked for
+    track_id: TrackIds
+    offset: Frames  # anchor's frame in the track
+    n_stopped: int = 0  # hashes left out because their posting lists are too long to say anything
+    degraded: bool = False  # a shard did not answer
+
+    def __len__(self) -> int:
+        return len(self.track_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A track and the alignment at which hashes agree."""
+
+    track_id: int
+    alignment: int  # track frame − clip frame
+    votes: float  # weighted by how rare each hash is
+    n_votes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A candidate that was verified against the clip."""
+
+    track_id: int
+    alignment: float  # track frame − clip frame, refined below a frame
+    clip_start_frame: int  # part of the clip that agrees
+    clip_end_frame: int
+    score: float
+    confidence: float  # 0..1
+    false_accept_rate: float  # expected, per clip, at this catalogue size
+    n_votes: int
+    speed: float = 1.0
+    pitch: float = 1.0
+
+
+class TrackStatus(StrEnum):
+    """How far a track has come. Only `INDEXED` tracks are ever an answer."""
+
+    QUEUED = "queued"  # in the backlog
+    INDEXING = "indexing"  # claimed by a worker
+    INDEXED = "indexed"
+    FAILED = "failed"
+    DUPLICATE = "duplicate"  # the same recording is `duplicate_of`
+    CANCELLED = "cancelled"
+    DELETING = "deleting"  # its postings are being removed
+
+
+PENDING = frozenset({TrackStatus.QUEUED, TrackStatus.INDEXING})
+ENDED = frozenset({TrackStatus.INDEXED, TrackStatus.FAILED, TrackStatus.DUPLICATE, TrackStatus.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What people call a track. Free text, each at most 1,000 characters; None where it is not known."""
+
+    external_id: str | None = None
+    title: str | None = None
+    artist: str | None = None
+    album: str | None = None
+    isrc: str | None = None
+    genre: str | None = None
+
+    def items(self) -> Iterator[tuple[str, str | None]]:
+        """(field, value) in the order above."""
+        return ((name, getattr(self, name)) for name in METADATA_FIELDS)
+
+
+METADATA_FIELDS = ("external_id", "title", "artist", "album", "isrc", "genre")
+MAX_METADATA_CHARS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A recording offered to the catalogue, not yet a track."""
+
+    source: str  # where a worker of `place` finds it: "file:/path" stays, "spool:/path" is deleted at the end
+    place: str  # the machine whose workers can read the source
+    content_sha256: str  # of the file's bytes, hex
+    metadata: Metadata = field(default_factory=Metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """What became of a submission."""
+
+    track_id: int
+    status: TrackStatus
+    duplicate: bool  # these bytes were there already: `track_id` is the existing track's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """A recording in the catalogue, and how far it has come."""
+
+    track_id: int
+    status: TrackStatus
+    metadata: Metadata
+    source: str
+    place: str
+    content_sha256: str
+    created_at: float  # seconds since 1970
+    updated_at: float
+    attempts: int = 0  # times a worker has claimed it
+    duration_s: float | None = None
+    n_landmarks: int | None = None
+    duplicate_of: int | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    batch_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A track taken from the backlog by one worker; `ticket` is what it gives back."""
+
+    ticket: str
+    track: Track
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """How far a bulk ingest has come."""
+
+    batch_id: str
+    created_at: float
+    updated_at: float
+    n_items: int
+    counts: dict[TrackStatus, int]
+    audio_s: float  # seconds of audio indexed so far
+    errors: list[dict[str, Any]]  # {"item", "code", "message", "track_id"}
+    cancelled: bool = False
+
+    @property
+    def n_pending(self) -> int:
+        """Tracks that have not ended."""
+        return sum(self.counts.get(status, 0) for status in PENDING)
