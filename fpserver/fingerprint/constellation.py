@@ -1,0 +1,134 @@
+"""Turn samples into a dense constellation, and thin it.
+
+A cell of the spectrogram is a peak when
+ 1. its log power stands above the mean of its surroundings (WHITENING_*) by at least MIN_LEVEL_DB,
+ 2. it is the largest whitened cell within ±PEAK_FRAMES × ±PEAK_BINS, and
+ 3. fewer than `peaks_per_s` peaks within ±0.5 s of it stand higher.
+Every rule looks only at a bounded neighbourhood, so a recording moved by k hops has the same peaks k frames later.
+
+Wang, "An Industrial-Strength Audio Search Algorithm", ISMIR 2003 (peaks, constellation);
+Ellis, "Robust landmark-based audio fingerprinting", 2009 (density-limited peaks).
+"""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.fft import rfft
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
+
+from fpserver.config import FingerprintConfig
+from fpserver.terms import Constellation, Samples
+
+MIN_HZ, MAX_HZ = 130.0, 5000.0  # what loudspeakers, phones and 32 kbit/s codecs let through
+WHITENING_FRAMES, WHITENING_BINS = 20, 12  # half widths of the surroundings
+PEAK_FRAMES, PEAK_BINS = 3, 4  # half widths of the neighbourhood a peak rules
+FLOOR_DB = -90.0  # of full scale; quieter cells are silence, whatever stands out there
+MIN_LEVEL_DB = 3.0
+LEVEL_STEP_DB = 0.25
+BLOCK_FRAMES = 4096  # 7 MB of float32 at a time
+CONTEXT_FRAMES = WHITENING_FRAMES + PEAK_FRAMES
+
+Spectrogram = npt.NDArray[np.float32]  # (n_frames, n_bins) of the band, dB
+
+
+def frames_per_s(config: FingerprintConfig) -> float:
+    """Spectrogram columns per second of sound."""
+    return config.rate_hz / config.hop
+
+
+def band(config: FingerprintConfig) -> tuple[int, int]:
+    """First bin of the analysed band, and the bin after its last."""
+    per_hz = config.window / config.rate_hz
+    return round(MIN_HZ * per_hz), min(round(MAX_HZ * per_hz), config.window // 2)
+
+
+def constellation_of(samples: Samples, config: FingerprintConfig) -> Constellation:
+    """The peaks of a recording, at most about `config.dense_peaks_per_s` in any second.
+
+    Args:
+        samples: mono PCM at `config.rate_hz`, (n_samples,).
+        config: analysis settings.
+
+    Returns:
+        Peaks with their levels in steps of 0.25 dB; no peaks for fewer samples than one window.
+    """
+    n_frames = max(0, 1 + (len(samples) - config.window) // config.hop)
+    parts = [_block_peaks(samples, start, n_frames, config) for start in range(0, n_frames, BLOCK_FRAMES)]
+    frame, bin_, level = (np.concatenate(columns) for columns in zip(*parts, strict=True)) if parts else _NO_PEAKS
+    found = Constellation(frame=frame, bin=bin_, level=level, n_frames=n_frames)
+    return thin(found, config.dense_peaks_per_s, config)
+
+
+def thin(constellation: Constellation, peaks_per_s: int, config: FingerprintConfig) -> Constellation:
+    """The highest peaks: those with fewer than `peaks_per_s` higher ones within ±0.5 s.
+
+    Of equal levels the earlier, then the lower, counts as higher.
+    """
+    half_frames = round(frames_per_s(config) / 2)
+    kept = _rank_within(constellation, half_frames, peaks_per_s) < peaks_per_s
+    return Constellation(
+        frame=constellation.frame[kept],
+        bin=constellation.bin[kept],
+        level=constellation.level[kept],
+        n_frames=constellation.n_frames,
+    )
+
+
+_NO_PEAKS = np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.uint8)
+
+
+def log_spectrogram(samples: Samples, config: FingerprintConfig) -> Spectrogram:
+    """Log power of the band in dB of full scale, Hann window, (n_frames, n_bins)."""
+    first, last = band(config)
+    window = np.hanning(config.window + 1)[:-1].astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(samples, config.window)[:: config.hop]
+    spectrum = rfft(frames * window, axis=1)[:, first:last]
+    power = spectrum.real**2 + spectrum.imag**2
+    full_scale = np.float32((window.sum() / 2) ** 2)
+    decibels: Spectrogram = 10 * np.log10(np.maximum(power / full_scale, np.float32(1e-12)))
+    return decibels
+
+
+def whiten(decibels: Spectrogram) -> Spectrogram:
+    """Height of each cell above the mean of its surroundings, dB; cells below FLOOR_DB count as FLOOR_DB."""
+    floored = np.maximum(decibels, np.float32(FLOOR_DB))
+    mean = uniform_filter1d(floored, 2 * WHITENING_BINS + 1, axis=1, mode="nearest")
+    mean = uniform_filter1d(mean, 2 * WHITENING_FRAMES + 1, axis=0, mode="nearest")
+    return floored - mean
+
+
+def _block_peaks(
+    samples: Samples, start: int, n_frames: int, config: FingerprintConfig
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+    """Peaks of the frames from `start` to the end of its block, computed with context on both sides."""
+    stop = min(start + BLOCK_FRAMES, n_frames)
+    first, last = max(0, start - CONTEXT_FRAMES), min(n_frames, stop + CONTEXT_FRAMES)
+    piece = samples[first * config.hop : (last - 1) * config.hop + config.window]
+    whitened = whiten(log_spectrogram(piece, config))
+    summit = maximum_filter1d(whitened, 2 * PEAK_BINS + 1, axis=1, mode="nearest")
+    summit = maximum_filter1d(summit, 2 * PEAK_FRAMES + 1, axis=0, mode="nearest")
+    is_peak = (whitened == summit) & (whitened >= MIN_LEVEL_DB)
+    frame, bin_ = np.nonzero(is_peak[start - first : stop - first])
+    level = whitened[start - first : stop - first][frame, bin_]
+    return (
+        (frame + start).astype(np.int32),
+        (bin_ + band(config)[0]).astype(np.int32),
+        np.minimum(np.round(level / LEVEL_STEP_DB), 255).astype(np.uint8),
+    )
+
+
+def _rank_within(constellation: Constellation, half_frames: int, limit: int) -> npt.NDArray[np.int32]:
+    """For each peak, how many within ±half_frames stand higher (exact up to `limit`, at least that beyond).
+
+    Peaks are in frame order, so a peak's neighbours are its neighbours in the columns: compare at growing
+    distance until no pair is close enough.
+    """
+    frame, level = constellation.frame, constellation.level
+    rank = np.zeros(len(frame), np.int32)
+    for distance in range(1, len(frame)):
+        near = frame[distance:] - frame[:-distance] <= half_frames
+        if not near.any():
+            break
+        later_higher = level[distance:] > level[:-distance]
+        rank[:-distance] += near & later_higher
+        rank[distance:] += near & ~later_higher
+    return rank

@@ -1,0 +1,72 @@
+"""From a file to its dense constellation, in one call that runs inside a child process.
+
+Samples are made and used up here: they never cross a process border. A file that holds a fingerprint body
+instead of audio is unpacked, so that fingerprints made elsewhere walk the same way as sound.
+"""
+
+from pathlib import Path
+from time import perf_counter
+
+from fpserver.audio.decode import decode
+from fpserver.config import AudioConfig, FingerprintConfig
+from fpserver.errors import AudioSilent
+from fpserver.fingerprint import wire
+from fpserver.fingerprint.constellation import constellation_of
+from fpserver.terms import Hearing
+
+
+def hear_clip(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) -> Hearing:
+    """Hear a clip: at most `audio.max_clip_s` of it.
+
+    Raises:
+        AudioError: it cannot be used as audio, or is shorter than `audio.min_clip_s`.
+        FingerprintInvalid, FingerprintForeign: it is a fingerprint body that cannot be used.
+    """
+    return _hear(
+        path,
+        fingerprint,
+        max_s=audio.max_clip_s,
+        max_bytes=audio.max_clip_bytes,
+        min_s=audio.min_clip_s,
+        cut=True,
+    )
+
+
+def hear_track(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) -> Hearing:
+    """Hear a whole recording.
+
+    Raises:
+        AudioError: it cannot be used as audio, is longer than `audio.max_track_s`, or holds no peaks.
+        FingerprintInvalid, FingerprintForeign: it is a fingerprint body that cannot be used.
+    """
+    hearing = _hear(
+        path,
+        fingerprint,
+        max_s=audio.max_track_s,
+        max_bytes=audio.max_track_bytes,
+        min_s=audio.min_clip_s,
+        cut=False,
+    )
+    if len(hearing.constellation) < 2:
+        raise AudioSilent(
+            f"recording of {hearing.duration_s:.1f} s has {len(hearing.constellation)} peaks: silence and steady "
+            "tones cannot be recognised, at least 2 are needed"
+        )
+    return hearing
+
+
+def _hear(
+    path: Path, config: FingerprintConfig, *, max_s: float, max_bytes: int, min_s: float, cut: bool
+) -> Hearing:
+    start = perf_counter()
+    if wire.is_fingerprint(path):
+        return wire.unpack(path.read_bytes(), config, min_s=min_s, max_s=max_s, cut=cut)
+    sound = decode(path, rate_hz=config.rate_hz, max_s=max_s, max_bytes=max_bytes, min_s=min_s, cut=cut)
+    decoded = perf_counter()
+    constellation = constellation_of(sound.samples, config)
+    return Hearing(
+        constellation=constellation,
+        duration_s=sound.duration_s,
+        truncated=sound.truncated,
+        timings_s={"audio": decoded - start, "fingerprint": perf_counter() - decoded},
+    )

@@ -1,0 +1,73 @@
+"""Every metric of fpserver, in one file. Names follow Prometheus' rules: base units, `_total`, labels for stages.
+
+Several processes share them through `PROMETHEUS_MULTIPROC_DIR`, which must be set before this module is imported
+and holds one file per process and kind; `exposition()` adds them up. Without it the figures are this process's own.
+"""
+
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import REGISTRY as OWN_REGISTRY
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+COUNT_BUCKETS = (0, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7)
+
+STAGE_SECONDS = Histogram(
+    "fpserver_stage_seconds",
+    "Time of one stage of a journey",
+    ["journey", "stage"],
+    buckets=LATENCY_BUCKETS_S,
+)
+REQUEST_SECONDS = Histogram(
+    "fpserver_request_seconds",
+    "Time from a request's first byte to its last answer byte",
+    ["route", "status"],
+    buckets=LATENCY_BUCKETS_S,
+)
+ERRORS = Counter("fpserver_errors_total", "Requests answered with an error, by its code", ["code"])
+IDENTIFICATIONS = Counter(
+    "fpserver_identifications_total", "Clips answered: match, no_match; whole or degraded", ["outcome", "degraded"]
+)
+CONFIDENCE = Histogram(
+    "fpserver_match_confidence",
+    "Confidence of the best match",
+    buckets=(0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 1),
+)
+HASHES_ASKED = Histogram("fpserver_hashes_asked", "Hashes looked up per clip", buckets=COUNT_BUCKETS)
+POSTINGS_READ = Histogram("fpserver_postings_read", "Postings read per clip", buckets=COUNT_BUCKETS)
+SHARD_SECONDS = Histogram(
+    "fpserver_shard_seconds", "Time of one round trip to an index node", ["node"], buckets=LATENCY_BUCKETS_S
+)
+SHARD_ERRORS = Counter("fpserver_shard_errors_total", "Round trips to an index node that failed", ["node"])
+INGESTED = Counter(
+    "fpserver_ingested_total", "Tracks that ended in the worker, by status and error code", ["status", "code"]
+)
+INGESTED_AUDIO_SECONDS = Counter("fpserver_ingested_audio_seconds_total", "Seconds of audio indexed")
+RECEIVED_BYTES = Counter("fpserver_received_bytes_total", "Bytes of uploads received", ["kind"])
+POOL_PROCESSES = Gauge("fpserver_pool_processes", "Decoding processes", multiprocess_mode="livesum")
+POOL_RUNNING = Gauge("fpserver_pool_running", "Decoding processes at work", multiprocess_mode="livesum")
+POOL_WAITING = Gauge("fpserver_pool_waiting", "Jobs waiting for a decoding process", multiprocess_mode="livesum")
+TRACKS = Gauge(
+    "fpserver_tracks", "Tracks in the catalogue, by status", ["status"], multiprocess_mode="mostrecent"
+)
+BACKLOG_DEPTH = Gauge(
+    "fpserver_backlog_depth", "Tracks waiting or claimed, by place", ["place"], multiprocess_mode="mostrecent"
+)
+INDEX_POSTINGS = Gauge("fpserver_index_postings", "Postings in the index", multiprocess_mode="mostrecent")
+STORE_BYTES = Gauge("fpserver_store_bytes", "Memory used by the store's masters", multiprocess_mode="mostrecent")
+
+
+def exposition() -> bytes:
+    """All processes' figures in Prometheus' text format."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(OWN_REGISTRY)
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
+def forget_process(pid: int) -> None:
+    """Drop the live gauges of a process that has ended."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]

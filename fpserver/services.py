@@ -1,0 +1,60 @@
+"""Everything a journey needs, opened and closed in one place."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fpserver import metrics
+from fpserver.config import Config
+from fpserver.dsp_pool import DspPool
+from fpserver.fingerprint.stamp import stamp
+from fpserver.index.store import FUNCTIONS as INDEX_FUNCTIONS
+from fpserver.index.store import Index
+from fpserver.store.connect import Client, load_functions, open_store
+from fpserver.tracks.backlog import Backlog
+from fpserver.tracks.catalogue import FUNCTIONS as TRACKS_FUNCTIONS
+from fpserver.tracks.catalogue import Tracks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The rooms, opened on one store."""
+
+    config: Config
+    client: Client
+    index: Index
+    tracks: Tracks
+    backlog: Backlog
+    pool: DspPool
+
+
+@asynccontextmanager
+async def open_services(config: Config, *, pool_processes: int) -> AsyncIterator[Services]:
+    """Open the store, the index (checking its stamp), the catalogue, and a pool of decoding processes.
+
+    With `pool_processes=0` the pool has no processes and refuses work: for callers that only read.
+
+    Raises:
+        StoreUnavailable, EmbeddedStoreMissing: there is no store to open.
+        ForeignIndex: the store holds an index made by other settings.
+    """
+    pool = DspPool(processes=pool_processes, memory_limit_bytes=config.audio.memory_limit_bytes)
+    async with pool, open_store(config.redis) as client:
+        await load_functions(client, INDEX_FUNCTIONS)
+        await load_functions(client, TRACKS_FUNCTIONS)
+        index = Index(client, config.index, observe=_observe_shard)
+        await index.open(stamp(config.fingerprint))
+        yield Services(
+            config=config,
+            client=client,
+            index=index,
+            tracks=Tracks(client, config.tracks),
+            backlog=Backlog(client, config.tracks),
+            pool=pool,
+        )
+
+
+def _observe_shard(node: str, seconds: float, ok: bool) -> None:
+    metrics.SHARD_SECONDS.labels(node).observe(seconds)
+    if not ok:
+        metrics.SHARD_ERRORS.labels(node).inc()
