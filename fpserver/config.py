@@ -95,6 +95,8 @@ class WebConfig(Section):
     max_waiting_clips: Positive = 64  # per process; more are answered 503
     upload_timeout_s: Seconds = 3600.0
     clip_upload_timeout_s: Seconds = 30.0
+    upload_idle_timeout_s: Seconds = 30.0  # longest wait for the next byte of an upload
+    max_wait_s: Seconds = 600.0  # longest answer to `wait=1`; then it is 202, as without
     max_batch_files: Positive = 10_000
     manifest_roots: list[str] = []  # folders that manifest paths may name
     drain_s: Seconds = 10.0
@@ -106,6 +108,7 @@ class WorkerConfig(Section):
     processes: Count = 0  # decoding processes; 0: one per core
     place: str = ""  # whose files this worker can read; empty: this host's name
     poll_s: Seconds = 1.0
+    drain_s: Seconds = 20.0  # on stop: what is not done by then goes back into the backlog
 
 
 class LogConfig(Section):

@@ -2,6 +2,9 @@
 
     FpserverError
     ├── InvalidRequest          a field, parameter or body breaks a rule
+    ├── MediaTypeUnsupported    a body is of a type that is not taken here
+    ├── BodyTooLarge            a document has more bytes than the limit
+    ├── UploadTimeout           a body arrives too slowly, or stands still
     ├── AudioError              these bytes cannot be used as audio
     │   ├── AudioEmpty          no bytes at all
     │   ├── AudioUnsupported    no decoder reads it, or it holds no sound
@@ -45,6 +48,24 @@ class InvalidRequest(FpserverError):
     """A field, parameter or body breaks a rule."""
 
     code = "invalid_request"
+
+
+class MediaTypeUnsupported(FpserverError):
+    """A body is of a type that is not taken here."""
+
+    code = "media_type_unsupported"
+
+
+class BodyTooLarge(FpserverError):
+    """A document has more bytes than the limit."""
+
+    code = "body_too_large"
+
+
+class UploadTimeout(FpserverError):
+    """A body arrives too slowly, or stands still."""
+
+    code = "upload_timeout"
 
 
 class AudioError(FpserverError):
