@@ -1,0 +1,151 @@
+"""From `[redis]` of the settings to an open client, and function libraries to every master.
+
+No wait is endless: a question is answered within `timeout_s` or fails; a lost connection is made again, with
+short pauses, for about `timeout_s`, so a server that restarts in that time is not noticed. A command whose
+connection was lost is sent again and may then have run twice: the functions of `index` and `tracks` are such
+that this does no harm.
+"""
+
+import random
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import redis.asyncio
+import redis.asyncio.cluster
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from fpserver.config import RedisConfig
+from fpserver.errors import ConfigInvalid, StoreUnavailable
+from fpserver.store.embedded import embedded_server
+
+Client: TypeAlias = redis.asyncio.Redis | redis.asyncio.RedisCluster
+
+EMBEDDED = "embedded"
+SCHEMES = ("redis://", "rediss://", "unix://", "redis+cluster://", "rediss+cluster://")
+RESP_VERSION = 2  # pinned: replies of some commands differ between versions
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 0.5
+SHORTEST_TIMEOUT_S = 3.0  # blocking reads wait a second at most: a working server always answers before this
+N_CLUSTER_SLOTS = 16384
+
+
+class Cluster(redis.asyncio.RedisCluster):
+    """A Cluster client that finds the keys of a function call by itself.
+
+    redis-py asks the server (COMMAND GETKEYS, with all arguments) before every FCALL; it need not for EVAL.
+    """
+
+    async def _determine_slot(self, command: str, *args: Any) -> int:
+        if command.upper() in ("FCALL", "FCALL_RO"):
+            return self.keyslot(args[2]) if int(args[1]) else random.randrange(N_CLUSTER_SLOTS)
+        return await super()._determine_slot(command, *args)
+
+
+@asynccontextmanager
+async def open_store(config: RedisConfig) -> AsyncIterator[Client]:
+    """An open client that has had an answer; on the embedded server, that server is kept alive while open.
+
+    Raises:
+        ConfigInvalid: `url` is nothing that can be opened.
+        EmbeddedStoreMissing: there is no server program for this platform.
+        StoreUnavailable: the server does not answer.
+    """
+    if config.url == EMBEDDED:
+        async with embedded_server(Path(config.data_dir)) as server:
+            client = redis.asyncio.Redis(unix_socket_path=str(server.socket), **_options(config))
+            async with _connected(client, f"embedded store in {server.folder}"):
+                yield client
+    else:
+        client_at = _client(config)
+        async with _connected(client_at, f"store at {without_password(config.url)}"):
+            yield client_at
+
+
+async def load_functions(client: Client, lua_source: str) -> None:
+    """Have a function library on every master; loaded only where it is missing or another.
+
+    Raises:
+        StoreUnavailable: a master does not answer, or cannot have functions (older than version 7).
+    """
+    name = _library_name(lua_source)
+    everywhere = {"target_nodes": redis.asyncio.RedisCluster.PRIMARIES} if is_cluster(client) else {}
+    try:
+        listed = await client.execute_command("FUNCTION LIST", "LIBRARYNAME", name, "WITHCODE", **everywhere)
+        per_master = listed.values() if isinstance(listed, dict) else [listed]
+        if all(lua_source.encode() in _flat(reply) for reply in per_master):
+            return
+        await client.execute_command("FUNCTION LOAD", "REPLACE", lua_source, **everywhere)
+    except RedisError as error:
+        raise StoreUnavailable(f"cannot load the function library {name}: {error}") from error
+
+
+def is_cluster(client: Client) -> bool:
+    """True for a client of several nodes."""
+    return isinstance(client, redis.asyncio.RedisCluster)
+
+
+def without_password(url: str) -> str:
+    """A URL that may be shown."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+
+
+@asynccontextmanager
+async def _connected(client: Client, name: str) -> AsyncIterator[None]:
+    try:
+        try:
+            await client.ping()
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"{name} does not answer: {error}") from error
+        yield
+    finally:
+        await client.aclose()
+
+
+def _client(config: RedisConfig) -> Client:
+    if not config.url.startswith(SCHEMES):
+        raise ConfigInvalid(
+            f'redis.url is "{without_password(config.url)}", must be "{EMBEDDED}" or begin with '
+            f"one of {', '.join(SCHEMES)}"
+        )
+    scheme, _, rest = config.url.partition("://")
+    try:
+        if scheme.endswith("+cluster"):
+            return Cluster.from_url(f"{scheme.removesuffix('+cluster')}://{rest}", **_options(config))
+        return redis.asyncio.Redis.from_url(config.url, **_options(config))
+    except ValueError as error:
+        raise ConfigInvalid(f'redis.url is "{without_password(config.url)}": {error}') from error
+
+
+def _options(config: RedisConfig) -> dict[str, Any]:
+    timeout_s = max(config.timeout_s, SHORTEST_TIMEOUT_S)
+    return {
+        "decode_responses": False,
+        "protocol": RESP_VERSION,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "retry": Retry(
+            ExponentialBackoff(cap=LONGEST_PAUSE_S, base=FIRST_PAUSE_S),
+            retries=4 + round(timeout_s / LONGEST_PAUSE_S),
+            supported_errors=(RedisConnectionError,),  # not TimeoutError: one limit is enough
+        ),
+    }
+
+
+def _library_name(lua_source: str) -> str:
+    found = re.match(r"#!lua name=(\w+)", lua_source)
+    if found is None:
+        raise ValueError("a function library begins with #!lua name=<name>")
+    return found.group(1)
+
+
+def _flat(reply: Any) -> list[bytes]:
+    """All strings of a nested reply."""
+    if isinstance(reply, list):
+        return [text for item in reply for text in _flat(item)]
+    return [reply] if isinstance(reply, bytes) else []
