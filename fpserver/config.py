@@ -66,7 +66,9 @@ class IndexConfig(Section):
 
     n_shards: Annotated[int, Meta(ge=1, le=4096)] = 16  # a power of two; stamped
     max_postings_per_hash: Positive = 20_000  # a hash with more is a stop hash: it says next to nothing
-    shard_timeout_s: Seconds = 2.0
+    max_postings_per_lookup: Positive = 2_000_000  # read for one clip, all shards together; the rest is left out
+    shard_timeout_s: Seconds = 2.0  # longest wait for a node's answer to a reading
+    write_timeout_s: Seconds = 30.0  # longest wait for a node to take one step of a writing
 
 
 class MatchingConfig(Section):
@@ -74,8 +76,9 @@ class MatchingConfig(Section):
 
     max_false_accept_rate: Annotated[float, Meta(gt=0, lt=1)] = 1e-4
     max_candidates: Positive = 40  # verified per step
-    sparse_fan_out: Positive = 6  # of the first step
-    dense_fan_out: Positive = 12  # of the second step, taken while unsure
+    plain_peaks_per_s: Positive = 24  # of the clip, in the first step
+    plain_fan_out: Positive = 5  # pairs per anchor of the clip, in the first step
+    dense_fan_out: Positive = 20  # the same in the second step, over all the clip's peaks, taken while unsure
 
 
 class TracksConfig(Section):

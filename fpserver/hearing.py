@@ -60,7 +60,7 @@ def _hear(
 ) -> Hearing:
     start = perf_counter()
     if wire.is_fingerprint(path):
-        return wire.unpack(path.read_bytes(), config, min_s=min_s, max_s=max_s, cut=cut)
+        return wire.unpack_file(path, config, min_s=min_s, max_s=max_s, max_bytes=max_bytes, cut=cut)
     sound = decode(path, rate_hz=config.rate_hz, max_s=max_s, max_bytes=max_bytes, min_s=min_s, cut=cut)
     decoded = perf_counter()
     constellation = constellation_of(sound.samples, config)

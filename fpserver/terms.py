@@ -82,8 +82,30 @@ class Lookup:
     hash_index: npt.NDArray[np.int64]  # index into the hashes asked for
     track_id: TrackIds
     offset: Frames  # anchor's frame in the track
+    n_indexed: int = 0  # postings in the whole index, as far as it answered
     n_stopped: int = 0  # hashes left out because their posting lists are too long to say anything
     degraded: bool = False  # a shard did not answer
+
+    def __len__(self) -> int:
+        return len(self.track_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexStats:
+    """How much the index holds."""
+
+    n_postings: int
+    used_memory_bytes: int  # of all the store's masters, whatever they hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hits:
+    """Postings found for a clip's landmarks, one for each landmark that asked, as columns."""
+
+    track_id: TrackIds
+    track_offset: Frames
+    query_offset: Frames
+    weight: npt.NDArray[np.float64]  # how much such a hit says: more, the rarer its hash
 
     def __len__(self) -> int:
         return len(self.track_id)
@@ -111,6 +133,8 @@ class Match:
     confidence: float  # 0..1
     false_accept_rate: float  # expected, per clip, at this catalogue size
     n_votes: int
+    z_time: float  # how much better the track fits here than at other times, standard deviations
+    z_bin: float  # the same against other frequencies
     speed: float = 1.0
     pitch: float = 1.0
 

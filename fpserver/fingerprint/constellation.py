@@ -53,7 +53,9 @@ def constellation_of(samples: Samples, config: FingerprintConfig) -> Constellati
     """
     n_frames = max(0, 1 + (len(samples) - config.window) // config.hop)
     parts = [_block_peaks(samples, start, n_frames, config) for start in range(0, n_frames, BLOCK_FRAMES)]
-    frame, bin_, level = (np.concatenate(columns) for columns in zip(*parts, strict=True)) if parts else _NO_PEAKS
+    frame, bin_, level = (
+        (np.concatenate(columns) for columns in zip(*parts, strict=True)) if parts else _NO_PEAKS
+    )
     found = Constellation(frame=frame, bin=bin_, level=level, n_frames=n_frames)
     return thin(found, config.dense_peaks_per_s, config)
 

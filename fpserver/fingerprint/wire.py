@@ -1,0 +1,176 @@
+"""The fingerprint body: what a client sends instead of sound, and what `fpserver fingerprint` writes.
+
+A msgpack map, `format` first. Columns are little-endian, one entry per peak of the dense constellation, ordered by
+frame, then bin. About 8 kB for 10 s.
+
+    format      "fpserver-fingerprint"
+    version     1
+    stamp       digest of the settings that made it (stamp.py); a server with others refuses it
+    duration_s  float, length of the recording
+    truncated   bool, the recording goes on past what was heard
+    n_frames    int, spectrogram columns
+    frame       bin, uint32 each
+    bin         bin, uint16 each
+    level       bin, uint8 each, steps of 0.25 dB
+    metadata    map of title, artist, … (optional; used when the body is ingested, not when it asks)
+"""
+
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+import numpy.typing as npt
+
+from fpserver.config import FingerprintConfig
+from fpserver.errors import AudioTooLarge, AudioTooLong, AudioTooShort, FingerprintForeign, FingerprintInvalid
+from fpserver.fingerprint.constellation import band, frames_per_s
+from fpserver.fingerprint.stamp import digest
+from fpserver.terms import METADATA_FIELDS, Constellation, Hearing, Metadata
+
+FORMAT = "fpserver-fingerprint"
+VERSION = 1
+SUFFIX = ".fingerprint"
+_MAGIC = msgpack.packb("format") + msgpack.packb(FORMAT)
+_COLUMNS: dict[str, np.dtype[Any]] = {"frame": np.dtype("<u4"), "bin": np.dtype("<u2"), "level": np.dtype("u1")}
+
+
+def is_fingerprint(path: Path) -> bool:
+    """Whether a file is a fingerprint body, by its name's ending or its first bytes."""
+    with path.open("rb") as file:
+        return path.suffix == SUFFIX or file.read(1 + len(_MAGIC))[1:] == _MAGIC
+
+
+def pack(hearing: Hearing, config: FingerprintConfig, *, metadata: Metadata | None = None) -> bytes:
+    """A fingerprint body; `unpack` is the way back."""
+    peaks = hearing.constellation
+    body: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "stamp": digest(config),
+        "duration_s": hearing.duration_s,
+        "truncated": hearing.truncated,
+        "n_frames": peaks.n_frames,
+        "frame": peaks.frame.astype(_COLUMNS["frame"]).tobytes(),
+        "bin": peaks.bin.astype(_COLUMNS["bin"]).tobytes(),
+        "level": peaks.level.astype(_COLUMNS["level"]).tobytes(),
+    }
+    if metadata is not None:
+        body["metadata"] = {name: value for name, value in metadata.items() if value is not None}
+    packed: bytes = msgpack.packb(body)
+    return packed
+
+
+def unpack(body: bytes, config: FingerprintConfig, *, min_s: float, max_s: float, cut: bool) -> Hearing:
+    """Read a fingerprint body, trusting nothing in it.
+
+    Args:
+        body: as `pack` makes it.
+        config: this index's settings.
+        min_s: shorter recordings are refused.
+        max_s: longer ones are cut to here, or refused without `cut`.
+        cut: see `max_s`.
+
+    Raises:
+        FingerprintInvalid: a field is missing or breaks its rule.
+        FingerprintForeign: made by other settings or another version.
+        AudioTooShort, AudioTooLong: its length is outside the limits.
+    """
+    fields = _fields(body)
+    if (fields.get("version"), fields.get("stamp")) != (VERSION, digest(config)):
+        raise FingerprintForeign(
+            f"fingerprint has version {fields.get('version')!r} and stamp {fields.get('stamp')!r}, "
+            f"this server needs version {VERSION} and stamp {digest(config)!r}"
+        )
+    n_frames = fields.get("n_frames")
+    if type(n_frames) is not int or not 0 <= n_frames < 2**31:
+        raise FingerprintInvalid(f"n_frames is {n_frames!r}, must be a whole number from 0 to 2^31 - 1")
+    duration_s = _duration_s(fields, n_frames, config)
+    if duration_s < min_s:
+        raise AudioTooShort(f"clip is {duration_s:.1f} s, need at least {min_s:g} s")
+    peaks = _constellation(fields, n_frames, config)
+    if duration_s > max_s:
+        if not cut:
+            raise AudioTooLong(f"recording is {duration_s:.0f} s, at most {max_s:g} s are taken")
+        peaks, duration_s = _cut(peaks, int(max_s * frames_per_s(config))), max_s
+    truncated = duration_s == max_s or fields.get("truncated") is True
+    return Hearing(constellation=peaks, duration_s=duration_s, truncated=truncated, timings_s={})
+
+
+def unpack_file(
+    path: Path, config: FingerprintConfig, *, min_s: float, max_s: float, max_bytes: int, cut: bool
+) -> Hearing:
+    """`unpack` for a file of at most `max_bytes`; AudioTooLarge beyond."""
+    n_bytes = path.stat().st_size
+    if n_bytes > max_bytes:
+        raise AudioTooLarge(f"fingerprint has {n_bytes} bytes, at most {max_bytes} are taken")
+    return unpack(path.read_bytes(), config, min_s=min_s, max_s=max_s, cut=cut)
+
+
+def metadata_of(fields: dict[str, Any]) -> Metadata:
+    """The metadata of an unpacked body; FingerprintInvalid where it is not text under known names."""
+    given = fields.get("metadata", {})
+    if not isinstance(given, dict) or not all(
+        name in METADATA_FIELDS and isinstance(value, str) for name, value in given.items()
+    ):
+        raise FingerprintInvalid(f"metadata must be a map of text under {', '.join(METADATA_FIELDS)}")
+    return Metadata(**given)
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    try:
+        fields = msgpack.unpackb(body)
+    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+        raise FingerprintInvalid(
+            f"fingerprint body of {len(body)} bytes is not one msgpack map: {error}"
+        ) from error
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+        raise FingerprintInvalid(f"fingerprint body is not a map with format {FORMAT!r}")
+    return fields
+
+
+def _duration_s(fields: dict[str, Any], n_frames: int, config: FingerprintConfig) -> float:
+    duration_s = fields.get("duration_s")
+    heard_s = n_frames / frames_per_s(config)
+    if not isinstance(duration_s, float) or not isfinite(duration_s) or abs(duration_s - heard_s) > 1:
+        raise FingerprintInvalid(
+            f"duration_s is {duration_s!r}, but {n_frames} frames are {heard_s:.2f} s; they must agree within 1 s"
+        )
+    return duration_s
+
+
+def _constellation(fields: dict[str, Any], n_frames: int, config: FingerprintConfig) -> Constellation:
+    columns = {name: _column(fields, name, dtype) for name, dtype in _COLUMNS.items()}
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise FingerprintInvalid(f"columns have {lengths} entries, must be equally long")
+    frame, bin_ = columns["frame"].astype(np.int64), columns["bin"].astype(np.int64)
+    first, last = band(config)
+    if len(frame) and not (frame.max() < n_frames and first <= bin_.min() and bin_.max() < last):
+        raise FingerprintInvalid(f"peaks must lie in frames 0..{n_frames - 1} and bins {first}..{last - 1}")
+    if (np.diff(frame * last + bin_) <= 0).any():
+        raise FingerprintInvalid("peaks must be ordered by frame, then bin, each once")
+    most = config.dense_peaks_per_s * (n_frames / frames_per_s(config) + 1)
+    if len(frame) > 2 * most:
+        raise FingerprintInvalid(f"{len(frame)} peaks in {n_frames} frames are more than {2 * most:.0f}")
+    return Constellation(
+        frame=frame.astype(np.int32),
+        bin=bin_.astype(np.int32),
+        level=columns["level"].astype(np.uint8),
+        n_frames=n_frames,
+    )
+
+
+def _column(fields: dict[str, Any], name: str, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    value = fields.get(name)
+    if not isinstance(value, bytes) or len(value) % dtype.itemsize:
+        raise FingerprintInvalid(f"{name} must be bytes, {dtype.itemsize} for each peak")
+    return np.frombuffer(value, dtype)
+
+
+def _cut(peaks: Constellation, n_frames: int) -> Constellation:
+    n_kept = int(np.searchsorted(peaks.frame, n_frames))
+    return Constellation(
+        frame=peaks.frame[:n_kept], bin=peaks.bin[:n_kept], level=peaks.level[:n_kept], n_frames=n_frames
+    )

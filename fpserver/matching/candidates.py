@@ -1,0 +1,102 @@
+"""Turn hits into candidates: a time-offset histogram per track, all tracks at once.
+
+Hashes of a true match agree on one alignment (track frame − clip frame); chance hits scatter. A vote weighs
+−ln(share of the index under its hash) / 10, so a rare hash says more than a common one, whatever the size of the
+index. Votes of neighbouring alignments count together, since both recordings were cut into frames at other phases.
+
+Wang, "An Industrial-Strength Audio Search Algorithm", ISMIR 2003, section 2.3.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from fpserver.terms import Candidate, Frames, Hits, Lookup
+
+WEIGHT_SCALE = 10.0  # a hash holding 1/22,000 of all postings weighs 1
+ALIGNMENT_BITS = 32
+ALIGNMENT_BIAS = 1 << 30  # alignments are negative where a clip begins before its track
+
+
+def hits_of(found: Lookup, hash_of_landmark: npt.NDArray[np.intp], query_offset: Frames) -> Hits:
+    """One hit for each posting and each landmark of the clip that asked for it.
+
+    Args:
+        found: postings of the distinct hashes asked for.
+        hash_of_landmark: for each landmark of the clip, which of the distinct hashes is its own, (n_landmarks,).
+        query_offset: clip frame of each landmark's anchor, (n_landmarks,).
+    """
+    landmarks = np.argsort(hash_of_landmark, kind="stable")  # those of hash 0, then those of hash 1, …
+    n_asking = np.bincount(hash_of_landmark)
+    first = np.cumsum(n_asking) - n_asking
+    repeats = n_asking[found.hash_index]
+    posting = np.repeat(np.arange(len(found)), repeats)
+    nth = np.arange(len(posting)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+    asking = landmarks[first[found.hash_index[posting]] + nth]
+    return Hits(
+        track_id=found.track_id[posting],
+        track_offset=found.offset[posting],
+        query_offset=query_offset[asking],
+        weight=_weight(found)[posting],
+    )
+
+
+def candidates_of(hits: Hits, *, max_candidates: int) -> list[Candidate]:
+    """The (track, alignment) pairs with most votes, best first; equal votes by track, then alignment."""
+    if not len(hits):
+        return []
+    key = (hits.track_id << ALIGNMENT_BITS) | (_alignment(hits) + ALIGNMENT_BIAS)
+    bins, bin_of_hit = np.unique(key, return_inverse=True)
+    votes = _with_neighbours(bins, np.bincount(bin_of_hit, weights=hits.weight))
+    counts = _with_neighbours(bins, np.bincount(bin_of_hit).astype(np.float64))
+    return [
+        Candidate(
+            track_id=int(bins[i] >> ALIGNMENT_BITS),
+            alignment=int(bins[i] & ((1 << ALIGNMENT_BITS) - 1)) - ALIGNMENT_BIAS,
+            votes=float(votes[i]),
+            n_votes=int(counts[i]),
+        )
+        for i in _summits(bins, votes, max_candidates)
+    ]
+
+
+def mean_alignment(hits: Hits, candidate: Candidate) -> float:
+    """A candidate's alignment below a frame: the mean over its hits within one frame."""
+    alignment = _alignment(hits)
+    near = (hits.track_id == candidate.track_id) & (np.abs(alignment - candidate.alignment) <= 1)
+    return float(alignment[near].mean())
+
+
+def _alignment(hits: Hits) -> npt.NDArray[np.int64]:
+    return hits.track_offset.astype(np.int64) - hits.query_offset
+
+
+def _weight(found: Lookup) -> npt.NDArray[np.float64]:
+    """What each posting's hash says: −ln of its share of the index, scaled."""
+    list_length = np.bincount(found.hash_index)[found.hash_index]
+    weight: npt.NDArray[np.float64] = -np.log(list_length / max(found.n_indexed, len(found))) / WEIGHT_SCALE
+    return weight
+
+
+def _with_neighbours(bins: npt.NDArray[np.int64], votes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    together = votes.copy()
+    lower = np.flatnonzero(np.diff(bins) == 1)
+    together[lower] += votes[lower + 1]
+    together[lower + 1] += votes[lower]
+    return together
+
+
+def _summits(bins: npt.NDArray[np.int64], votes: npt.NDArray[np.float64], limit: int) -> list[int]:
+    """Indices of the best bins, skipping those beside a better one."""
+    n_best = min(3 * limit, len(votes))
+    best = np.argpartition(-votes, n_best - 1)[:n_best]
+    best = best[np.lexsort((bins[best], -votes[best]))]
+    chosen: list[int] = []
+    taken: set[int] = set()
+    for i in best.tolist():
+        if len(chosen) == limit:
+            break
+        key = int(bins[i])
+        if key - 1 not in taken and key + 1 not in taken:
+            chosen.append(i)
+            taken.add(key)
+    return chosen

@@ -1,0 +1,39 @@
+"""From a score to the expected rate of false accepts.
+
+The best score that a clip reaches with tracks it does not come from has an exponential tail (maxima of many bounded
+trials: Gumbel, "Statistics of Extremes", 1958). For a catalogue of REFERENCE_POSTINGS postings, and with n_indexed
+postings in proportion,
+
+    false accepts per clip above score s  =  n_indexed / REFERENCE_POSTINGS · exp((location − s) / scale)
+
+Each step of the search has its own tail, fitted by `loadtest/null_model.py`; docs/decisions/0003 has the figures and
+how the fit was checked. A search of n steps accepts at 1/n of the rate asked for, so that the sum stays below it.
+"""
+
+from dataclasses import dataclass
+from math import exp
+
+REFERENCE_POSTINGS = 2_000_000  # 24.6 h of music at the default settings
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """An exponential tail of wrong scores, at REFERENCE_POSTINGS."""
+
+    location: float  # one false accept per clip is expected above this score
+    scale: float  # a factor e fewer for each such step of score
+
+
+PLAIN = Tail(location=7.2, scale=0.60)
+DENSE = Tail(location=8.4, scale=0.65)
+
+
+def false_accept_rate(score: float, tail: Tail, *, n_indexed: int, n_steps: int) -> float:
+    """Expected wrong answers per unknown clip at this score or above, 0..1, over all steps of the search."""
+    exponent = min((tail.location - score) / tail.scale, 0.0)
+    return min(1.0, n_steps * max(n_indexed, 1) / REFERENCE_POSTINGS * exp(exponent))
+
+
+def confidence(rate: float) -> float:
+    """Probability that the answer is right where every second clip asked about is in the catalogue, 0..1."""
+    return 1.0 / (1.0 + rate)

@@ -1,0 +1,92 @@
+"""Lay a track's stored constellation over a clip, and say how much better it fits here than elsewhere.
+
+The clip's dense peaks, each spread over its neighbouring cells, make a map. The track's peaks, moved by the
+candidate's alignment, predict where the map should be high. Their sum at the candidate's place is compared with the
+sums at other shifts, in time and, apart from that, in frequency: two z-scores, of which the smaller counts, since
+a steady tone fits at every time and a click at every frequency. The score adds twice the square root of the votes:
+hashes that agree are evidence of another kind.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fpserver.terms import Candidate, Constellation
+
+SPREAD = ((0, 1.0), (-1, 0.8), (1, 0.8)), ((0, 1.0), (-1, 0.7), (1, 0.7))  # (frames, share), (bins, share)
+TIME_SHIFTS = np.r_[-60:-7:2, 8:61:2]  # frames; nearer ones belong to the candidate itself
+BIN_SHIFTS = np.r_[-24:-3, 4:25]
+MIN_SPREAD_OF_SUMS = 0.5  # keeps z finite where few peaks are predicted
+MIN_PREDICTED = 4  # fewer predicted peaks are no evidence
+
+_PAD_FRAMES, _PAD_BINS = 61, 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """How well a candidate fits."""
+
+    score: float
+    z_time: float
+    z_bin: float
+    n_predicted: int
+    clip_start_frame: int
+    clip_end_frame: int
+
+
+class ClipMap:
+    """Where a clip has energy: its peaks, spread, on a padded grid of (frame, bin)."""
+
+    def __init__(self, clip: Constellation, *, n_bins: int) -> None:
+        self.n_frames = clip.n_frames
+        cells = np.zeros((clip.n_frames + 2 * _PAD_FRAMES, n_bins + 2 * _PAD_BINS), np.float32)
+        frame, bin_ = clip.frame + _PAD_FRAMES, clip.bin + _PAD_BINS
+        for frames, time_share in SPREAD[0]:
+            for bins, bin_share in SPREAD[1]:
+                place = frame + frames, bin_ + bins
+                cells[place] = np.maximum(cells[place], np.float32(time_share * bin_share))
+        self._cells = cells.ravel()
+        self._stride = cells.shape[1]
+        self._shifts = np.r_[0, TIME_SHIFTS * self._stride, BIN_SHIFTS][:, None]
+
+    def evidence(self, candidate: Candidate, track: Constellation) -> Evidence | None:
+        """Judge one candidate; None where the track predicts too few peaks in the clip."""
+        first, last = np.searchsorted(
+            track.frame, [candidate.alignment, candidate.alignment + self.n_frames]
+        ).tolist()
+        if last - first < MIN_PREDICTED:
+            return None
+        frame = track.frame[first:last] - candidate.alignment
+        place = (frame + _PAD_FRAMES) * self._stride + track.bin[first:last] + _PAD_BINS
+        sums = self._cells[place[None, :] + self._shifts].sum(axis=1)
+        at_time, at_bin = sums[1 : 1 + len(TIME_SHIFTS)], sums[1 + len(TIME_SHIFTS) :]
+        z_time, z_bin = _z(sums[0], at_time), _z(sums[0], at_bin)
+        chance = max(at_time.mean(), at_bin.mean()) / len(frame)
+        start, end = _agreeing_part(frame, self._cells[place], chance)
+        return Evidence(
+            score=min(z_time, z_bin) + 2 * candidate.votes**0.5,
+            z_time=z_time,
+            z_bin=z_bin,
+            n_predicted=len(frame),
+            clip_start_frame=start,
+            clip_end_frame=end,
+        )
+
+
+def _z(here: np.float32, elsewhere: npt.NDArray[np.float32]) -> float:
+    return float((here - elsewhere.mean()) / max(float(elsewhere.std()), MIN_SPREAD_OF_SUMS))
+
+
+def _agreeing_part(
+    frame: npt.NDArray[np.int32], energy: npt.NDArray[np.float32], chance: float
+) -> tuple[int, int]:
+    """First and last clip frame of the stretch whose peaks agree most above half way from chance to their mean.
+
+    The stretch of largest sum, Bentley, "Programming Pearls: Algorithm Design Techniques", CACM 1984.
+    """
+    gain = np.cumsum(energy - (chance + float(energy.mean())) / 2)
+    before = np.minimum.accumulate(np.r_[0.0, gain[:-1]])
+    end = int(np.argmax(gain - before))
+    start = int(np.argmin(np.r_[0.0, gain[:-1]][: end + 1]))
+    return int(frame[start]), int(frame[end])
