@@ -1,0 +1,222 @@
+#!lua name=fpserver_index
+
+-- Postings of one shard, written and read inside the server: one call per shard instead of one command per hash.
+--
+-- Every function gets the names it may touch as KEYS, made by keys.py: whole keys, or the beginning of the keys of
+-- buckets and tails. Keys beyond KEYS are those beginnings plus a bucket; they carry the shard's hash tag, so they are
+-- in the slot of KEYS[1], which is all that a Cluster asks of a function.
+--
+-- Always true: a posting list's first HEAD_BYTES are a field of its bucket, the rest, if any, its tail; a tail exists
+-- only behind a full head. So a bucket stays a listpack whatever its hashes, an append never copies a long list, and a
+-- reader knows a list's length without reading it.
+
+local HEAD_BYTES = 1020 -- 170 postings; 64 such fields and the listpack is 65 kB
+local POSTING_BYTES = 6
+local STOPPED = 4294967295 -- size in a lookup's answer: not read
+local REMOVING = "removing"
+
+local FIELD = {} -- names of fields; small decimal numbers take 2 bytes in a listpack
+for low = 0, 63 do
+  FIELD[low] = low .. "" -- Lua's own functions are not there yet while a library loads
+end
+
+-- Numbers as 4 bytes each: 200 at a time, since unpack() has a limit of some thousands.
+local function pack_u32(numbers)
+  local parts = {}
+  for first = 1, #numbers, 200 do
+    local last = math.min(first + 199, #numbers)
+    local format = ">" .. string.rep("I4", last - first + 1)
+    parts[#parts + 1] = struct.pack(format, unpack(numbers, first, last))
+  end
+  return table.concat(parts)
+end
+
+local function names_of(lows)
+  local names = {}
+  for i = 1, #lows do
+    names[i] = FIELD[lows[i]]
+  end
+  return names
+end
+
+-- Lists by bucket, laid out as codec.py draws them. Calls visit(bucket, lows), bucket being its 4 bytes; returns where
+-- the columns end.
+local function each_bucket(blob, visit)
+  local n_buckets = struct.unpack(">I4", blob)
+  local at_n, at_low = 5 + 4 * n_buckets, 5 + 5 * n_buckets
+  for b = 0, n_buckets - 1 do
+    local n = string.byte(blob, at_n + b)
+    visit(string.sub(blob, 5 + 4 * b, 8 + 4 * b), { string.byte(blob, at_low, at_low + n - 1) })
+    at_low = at_low + n
+  end
+  return at_low
+end
+
+-- add: KEYS tracks, doing, n_postings, bucket prefix, tail prefix; ARGV track_id, chunk, n_chunks, packed postings.
+-- Answers 1 (written), 0 (was there already), -1 (the track is being removed, or an earlier chunk is missing).
+-- `doing` counts the chunks written of a track; the last chunk turns the count into the track's bit in `tracks`.
+-- Everything is read before anything is written: a read that fails (its slot is on the move) leaves nothing half done.
+local function add(keys, args)
+  local call, sub, char = redis.call, string.sub, string.char
+  local tracks, doing, n_postings, buckets, tails = unpack(keys)
+  local track_id, chunk, n_chunks, blob = args[1], tonumber(args[2]), tonumber(args[3]), args[4]
+  if call("GETBIT", tracks, track_id) == 1 then
+    return 0
+  end
+  local done = call("HGET", doing, track_id)
+  if done == REMOVING then
+    return -1
+  end
+  done = tonumber(done or 0)
+  if done > chunk then
+    return 0
+  elseif done < chunk then
+    return -1
+  end
+
+  local heads, n_lists = {}, 0
+  local at_size = each_bucket(blob, function(bucket, lows)
+    local names = names_of(lows)
+    heads[#heads + 1] = { bucket, lows, names, call("HMGET", buckets .. bucket, unpack(names)) }
+    n_lists = n_lists + #lows
+  end)
+  local at = at_size + 2 * n_lists
+  call("INCRBY", n_postings, (#blob - at + 1) / POSTING_BYTES)
+  for _, head in ipairs(heads) do
+    local bucket, lows, names, lists = unpack(head)
+    local grown = {} -- name, list, name, list ...
+    for i = 1, #lows do
+      local size = POSTING_BYTES * struct.unpack(">I2", blob, at_size)
+      local list = lists[i] or ""
+      local room = HEAD_BYTES - #list
+      if room > 0 then
+        grown[#grown + 1] = names[i]
+        grown[#grown + 1] = list .. sub(blob, at, at + math.min(size, room) - 1)
+      end
+      if size > room then
+        call("APPEND", tails .. bucket .. char(lows[i]), sub(blob, at + room, at + size - 1))
+      end
+      at_size, at = at_size + 2, at + size
+    end
+    if #grown > 0 then
+      call("HSET", buckets .. bucket, unpack(grown))
+    end
+  end
+
+  if chunk + 1 == n_chunks then
+    call("HDEL", doing, track_id)
+    call("SETBIT", tracks, track_id, 1)
+  else
+    call("HSET", doing, track_id, chunk + 1)
+  end
+  return 1
+end
+
+-- A list without the postings that begin with `start` (3 bytes) and `nibble`; and how many were cut.
+local function cut(list, start, nibble)
+  local find, sub = string.find, string.sub
+  local kept, from, n_cut = {}, 1, 0
+  local at = find(list, start, 1, true)
+  while at do
+    if (at - 1) % POSTING_BYTES == 0 and bit.rshift(string.byte(list, at + 3), 4) == nibble then
+      kept[#kept + 1] = sub(list, from, at - 1)
+      from, n_cut = at + POSTING_BYTES, n_cut + 1
+      at = find(list, start, from, true)
+    else
+      at = find(list, start, at + 1, true)
+    end
+  end
+  kept[#kept + 1] = sub(list, from)
+  return table.concat(kept), n_cut
+end
+
+-- remove: KEYS as add; ARGV track_id, 1 when this is the last chunk else 0, packed question. Answers postings cut.
+-- From the first chunk to the last the track is marked as being removed, so nobody adds to it meanwhile.
+local function remove(keys, args)
+  local call, sub, char = redis.call, string.sub, string.char
+  local tracks, doing, n_postings, buckets, tails = unpack(keys)
+  local track_id, is_last, question = args[1], args[2] == "1", args[3]
+  local packed_id = struct.pack(">I4", tonumber(track_id) * 16)
+  local start, nibble = sub(packed_id, 1, 3), bit.rshift(string.byte(packed_id, 4), 4)
+  local changes, n_cut = {}, 0
+  each_bucket(question, function(bucket, lows)
+    local names = names_of(lows)
+    local lists = call("HMGET", buckets .. bucket, unpack(names))
+    for i = 1, #lows do
+      local list = lists[i]
+      local tail = tails .. bucket .. char(lows[i])
+      if list and #list == HEAD_BYTES then
+        list = list .. (call("GET", tail) or "")
+      end
+      local kept, n = cut(list or "", start, nibble)
+      if n > 0 then
+        changes[#changes + 1] = { buckets .. bucket, names[i], tail, #list, kept }
+        n_cut = n_cut + n
+      end
+    end
+  end)
+  for _, change in ipairs(changes) do
+    local bucket, name, tail, size, kept = unpack(change)
+    if #kept == 0 then
+      call("HDEL", bucket, name)
+    else
+      call("HSET", bucket, name, sub(kept, 1, HEAD_BYTES))
+    end
+    if #kept > HEAD_BYTES then
+      call("SET", tail, sub(kept, HEAD_BYTES + 1))
+    elseif size > HEAD_BYTES then
+      call("DEL", tail)
+    end
+  end
+  call("DECRBY", n_postings, n_cut)
+  if is_last then
+    call("HDEL", doing, track_id)
+    call("SETBIT", tracks, track_id, 0)
+  else
+    call("HSET", doing, track_id, REMOVING)
+  end
+  return n_cut
+end
+
+-- lookup: KEYS n_postings, bucket prefix, tail prefix; ARGV max_postings_per_hash, max_postings, packed question.
+-- Answers one string: the shard's n_postings (8 bytes), the length of each hash's list in the order asked (postings,
+-- 4 bytes; STOPPED where it is longer than max_postings_per_hash or than what is left of max_postings), the lists.
+-- The hottest loop of the server: it walks the question by itself, a third cheaper than through each_bucket.
+local function lookup(keys, args)
+  local call, byte, char, sub = redis.call, string.byte, string.char, string.sub
+  local n_postings, buckets, tails = unpack(keys)
+  local max_list, room, question = tonumber(args[1]), tonumber(args[2]), args[3]
+  local n_buckets = struct.unpack(">I4", question)
+  local at_n, at_low = 5 + 4 * n_buckets, 5 + 5 * n_buckets
+  local sizes, n_sizes, found, n_found = {}, 0, {}, 0
+  for b = 0, n_buckets - 1 do
+    local bucket, n, lists = sub(question, 5 + 4 * b, 8 + 4 * b), byte(question, at_n + b), nil
+    if n == 1 then
+      lists = { call("HGET", buckets .. bucket, FIELD[byte(question, at_low)]) }
+    else
+      lists = call("HMGET", buckets .. bucket, unpack(names_of({ byte(question, at_low, at_low + n - 1) })))
+    end
+    for i = 1, n do
+      local list, size = lists[i], 0
+      if list then
+        local tail = #list == HEAD_BYTES and tails .. bucket .. char(byte(question, at_low + i - 1))
+        size = (#list + (tail and call("STRLEN", tail) or 0)) / POSTING_BYTES
+        if size > max_list or size > room then
+          size = STOPPED
+        else
+          room, n_found = room - size, n_found + 1
+          found[n_found] = tail and list .. (call("GET", tail) or "") or list
+        end
+      end
+      n_sizes = n_sizes + 1
+      sizes[n_sizes] = size
+    end
+    at_low = at_low + n
+  end
+  local n_indexed = struct.pack(">I8", tonumber(call("GET", n_postings) or 0))
+  return n_indexed .. pack_u32(sizes) .. table.concat(found)
+end
+
+redis.register_function("fpserver_index_add", add)
+redis.register_function("fpserver_index_remove", remove)
+redis.register_function({ function_name = "fpserver_index_lookup", callback = lookup, flags = { "no-writes" } })

@@ -1,0 +1,78 @@
+"""Every key of the index, so that the store can be read with this page at hand.
+
+    fp:index:stamp          string   JSON of the settings the index was made with
+    fp:{7}:b:<bucket>       hash     heads of the posting lists of 64 hashes; field = low 6 bits, decimal
+    fp:{7}:t:<bucket><low>  string   tail of one posting list that outgrew its head
+    fp:{7}:c:<track_id>     string   constellation of a track
+    fp:{7}:tracks           string   bitmap: bit track_id is set when its last posting of this shard is written
+    fp:{7}:doing            hash     track_id → chunks written so far, or "removing"; tracks in passage only
+    fp:{7}:n_postings       string   counter
+
+All keys of shard 7 carry the hash tag {7}, so they share one slot of a Cluster: one function call may touch
+them together, and moving, copying and replacing shards is the Cluster's own business. <bucket> is 4 bytes, big
+endian, and <low> one byte: the function library cuts them from what it is sent instead of formatting numbers.
+"""
+
+from itertools import pairwise
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fpserver.terms import Hashes
+
+Indices: TypeAlias = npt.NDArray[np.int64]
+
+STAMP = "fp:index:stamp"
+
+# A hash h is in bucket h >> 6. Neighbouring hashes share a bucket, so one read serves several of a query's.
+FIELD_BITS = 6
+FIELD_MASK = (1 << FIELD_BITS) - 1
+
+# Knuth's multiplicative hashing: 2^32 / golden ratio, odd; neighbouring buckets land in different shards.
+MULTIPLIER = np.uint32(2654435769)
+
+
+def shards_of(hashes: Hashes, *, n_shards: int) -> npt.NDArray[np.int64]:
+    """Shard of each hash, 0..n_shards - 1; `n_shards` is a power of two, at most 4096."""
+    mixed = (hashes >> np.uint32(FIELD_BITS)) * MULTIPLIER  # modulo 2^32; the upper bits are well mixed
+    return (mixed.astype(np.int64) * n_shards) >> 32
+
+
+def by_shard(hashes: Hashes, *, n_shards: int, max_items: int) -> list[list[Indices]]:
+    """For each shard, the indices of its hashes in pieces of at most `max_items`.
+
+    Indices are ordered by hash; those of equal hashes keep their order.
+    """
+    shards = shards_of(hashes, n_shards=n_shards)
+    order = np.argsort((shards << 32) | hashes, kind="stable")
+    bounds = np.searchsorted(shards[order], np.arange(n_shards + 1))
+    return [
+        [order[at : min(at + max_items, last)] for at in range(first, last, max_items)]
+        for first, last in pairwise(bounds.tolist())
+    ]
+
+
+def shard_of_track(track_id: int, *, n_shards: int) -> int:
+    """Shard that keeps a track's constellation."""
+    return track_id % n_shards
+
+
+def constellation(shard: int, track_id: int) -> str:
+    """Key of a track's constellation."""
+    return f"fp:{{{shard}}}:c:{track_id}"
+
+
+def n_postings(shard: int) -> str:
+    """Key of a shard's counter of postings."""
+    return f"fp:{{{shard}}}:n_postings"
+
+
+def of_writing(shard: int) -> tuple[str, ...]:
+    """What the functions that write may touch: whole keys, then the beginning of buckets' and tails' keys."""
+    return (f"fp:{{{shard}}}:tracks", f"fp:{{{shard}}}:doing", *of_reading(shard))
+
+
+def of_reading(shard: int) -> tuple[str, ...]:
+    """What the function that reads may touch: a whole key, then the beginning of buckets' and tails' keys."""
+    return (n_postings(shard), f"fp:{{{shard}}}:b:", f"fp:{{{shard}}}:t:")

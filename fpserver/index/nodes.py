@@ -1,0 +1,161 @@
+"""Calls to shards become one round trip per node of the store, all nodes in parallel.
+
+Always true: every call gets a reply in its place, and what a node refuses or leaves unanswered is a
+`StoreUnavailable` in the place of the reply, never another exception.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from redis.asyncio import Redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.exceptions import RedisClusterException, RedisError, ResponseError, SlotNotCoveredError
+
+from fpserver.errors import StoreUnavailable
+
+Client: TypeAlias = Redis | RedisCluster
+Observer: TypeAlias = Callable[[str, float, bool], None]  # node, seconds, all calls answered
+Reply: TypeAlias = Any  # bytes, int, list or None: what the command answers
+
+STORE_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
+SINGLE_NODE = "store"  # name of the node that is no Cluster's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A command for the node that holds `key`."""
+
+    key: str
+    command: tuple[str | int | bytes, ...]
+
+    @staticmethod
+    def function(name: str, keys: Sequence[str], *args: int | bytes) -> "Call":
+        """Call of a server-side function; all keys of one shard."""
+        return Call(key=keys[0], command=("FCALL", name, len(keys), *keys, *args))
+
+
+class Nodes:
+    """The masters of the store, and the function library that they must have."""
+
+    def __init__(self, client: Client, *, functions: str, observe: Observer | None = None) -> None:
+        self._client = client
+        self._functions = functions
+        self._observe = observe or (lambda node, seconds, ok: None)
+
+    async def ask(self, calls: Sequence[Call], *, timeout_s: float) -> list[Reply | StoreUnavailable]:
+        """Replies in the order of the calls. A node that lacks the function library is given it, once."""
+        replies = await self._ask(calls, timeout_s)
+        lacking = [i for i, reply in enumerate(replies) if _is_function_missing(reply)]
+        if lacking:
+            await self._load_functions(timeout_s)
+            again = await self._ask([calls[i] for i in lacking], timeout_s)
+            for i, reply in zip(lacking, again, strict=True):
+                replies[i] = reply
+        return [
+            StoreUnavailable(f"the store did not answer for {call.key}: {_said(reply)}")
+            if isinstance(reply, Exception)
+            else reply
+            for call, reply in zip(calls, replies, strict=True)
+        ]
+
+    async def demand(self, calls: Sequence[Call], *, timeout_s: float) -> list[Reply]:
+        """Replies in the order of the calls.
+
+        Raises:
+            StoreUnavailable: the first call that was not answered.
+        """
+        replies = await self.ask(calls, timeout_s=timeout_s)
+        for reply in replies:
+            if isinstance(reply, StoreUnavailable):
+                raise reply
+        return replies
+
+    async def used_memory_bytes(self, *, timeout_s: float) -> int:
+        """Memory used by all masters.
+
+        Raises:
+            StoreUnavailable: one of them does not answer.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                if isinstance(self._client, Redis):
+                    return int((await self._client.info("memory"))["used_memory"])
+                await self._client.initialize()
+                nodes = self._client.get_primaries()
+                ask = self._client.execute_command
+                infos = [await ask("INFO", "memory", target_nodes=node) for node in nodes]
+                return sum(int(info["used_memory"]) for info in infos)
+        except STORE_ERRORS as error:
+            raise StoreUnavailable(f"the store did not say what memory it uses: {_said(error)}") from error
+
+    async def _ask(self, calls: Sequence[Call], timeout_s: float) -> list[Reply | Exception]:
+        no_node = SlotNotCoveredError("no node of the Cluster holds its slot")
+        replies: list[Reply | Exception] = [no_node] * len(calls)
+        try:
+            async with asyncio.timeout(timeout_s):
+                by_node = await self._by_node(calls)
+        except STORE_ERRORS as error:
+            return [error] * len(calls)
+
+        async def ask_node(node: ClusterNode | None, indices: list[int]) -> None:
+            answers = await self._ask_node(node, [calls[i] for i in indices], timeout_s)
+            for i, answer in zip(indices, answers, strict=True):
+                replies[i] = answer
+
+        await asyncio.gather(*(ask_node(node, indices) for node, indices in by_node))
+        return replies
+
+    async def _ask_node(
+        self, node: ClusterNode | None, calls: Sequence[Call], timeout_s: float
+    ) -> list[Reply | Exception]:
+        start = time.perf_counter()
+        where: dict[str, Any] = {"target_nodes": node} if node else {}
+        replies: list[Reply | Exception]
+        try:
+            async with asyncio.timeout(timeout_s):
+                pipeline = self._client.pipeline(transaction=False)
+                for call in calls:
+                    pipeline.execute_command(*call.command, **where)
+                replies = await pipeline.execute(raise_on_error=False)
+        except STORE_ERRORS as error:
+            replies = [error] * len(calls)
+        ok = not any(isinstance(reply, Exception) for reply in replies)
+        self._observe(node.name if node else SINGLE_NODE, time.perf_counter() - start, ok)
+        return replies
+
+    async def _by_node(self, calls: Sequence[Call]) -> list[tuple[ClusterNode | None, list[int]]]:
+        """Indices of the calls that each node is to answer; without those whose slot no node holds.
+
+        A Cluster's node is named to its client, which would otherwise ask the server where a call has its keys.
+        """
+        if isinstance(self._client, Redis):
+            return [(None, list(range(len(calls))))]
+        await self._client.initialize()
+        groups: dict[str, tuple[ClusterNode | None, list[int]]] = {}
+        for i, call in enumerate(calls):
+            with suppress(SlotNotCoveredError):
+                if node := self._client.get_node_from_key(call.key):
+                    groups.setdefault(node.name, (node, []))[1].append(i)
+        return list(groups.values())
+
+    async def _load_functions(self, timeout_s: float) -> None:
+        command = ("FUNCTION LOAD", "REPLACE", self._functions)
+        everywhere: dict[str, Any] = {"target_nodes": RedisCluster.PRIMARIES}
+        try:
+            async with asyncio.timeout(timeout_s):
+                is_cluster = isinstance(self._client, RedisCluster)
+                await self._client.execute_command(*command, **(everywhere if is_cluster else {}))
+        except STORE_ERRORS:
+            return  # the calls that are repeated say what is wrong
+
+
+def _is_function_missing(reply: Reply | Exception) -> bool:
+    return isinstance(reply, ResponseError) and "function not found" in str(reply).lower()
+
+
+def _said(error: Exception) -> str:
+    return "no answer in time" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"

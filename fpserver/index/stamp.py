@@ -1,0 +1,34 @@
+"""The stamp of an index: every setting that changes hashes or their place, as text; how two stamps differ."""
+
+import json
+from collections.abc import Mapping
+
+from fpserver.errors import ForeignIndex
+
+LAYOUT = "1"  # of keys and packed values; a change that old data does not survive gets the next number
+
+
+def complete(stamp: Mapping[str, str], *, n_shards: int) -> dict[str, str]:
+    """A fingerprint's stamp with what the index itself adds, sorted by name."""
+    own = {"index.layout": LAYOUT, "index.n_shards": str(n_shards)}
+    return dict(sorted({**stamp, **own}.items()))
+
+
+def write(stamp: Mapping[str, str]) -> bytes:
+    """The stamp as JSON."""
+    return json.dumps(stamp).encode()
+
+
+def check(stored: bytes, ours: Mapping[str, str]) -> None:
+    """Compare the index's stamp with this server's.
+
+    Raises:
+        ForeignIndex: naming the first setting that differs.
+    """
+    theirs = json.loads(stored)
+    for name in sorted({*theirs, *ours}):
+        if theirs.get(name) != ours.get(name):
+            raise ForeignIndex(
+                f"the index was made with {name} = {theirs.get(name, 'nothing')}, this server has "
+                f"{ours.get(name, 'nothing')}: give it the index's settings, or another store"
+            )

@@ -1,0 +1,246 @@
+"""The index: postings by hash in shards, constellations by track.
+
+Always true: a track's constellation is written before its first posting and removed after its last, so whoever
+finds a track half written or half removed knows which postings it may have; and each chunk of its postings is
+written once, however often `add` is repeated.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from itertools import zip_longest
+
+import numpy as np
+
+from fpserver.config import IndexConfig
+from fpserver.errors import Conflict, StoreUnavailable
+from fpserver.index import codec, keys, stamp
+from fpserver.index.nodes import Call, Client, Nodes, Observer, Reply
+from fpserver.terms import Constellation, Fingerprint, Hashes, IndexStats, Landmarks, Lookup
+
+FUNCTIONS = files(__package__).joinpath("functions.lua").read_text(encoding="utf-8")
+
+# How much one call may do, so that it holds a node up for some tens of milliseconds at most.
+MAX_POSTINGS_PER_ADDITION = 2048
+MAX_HASHES_PER_REMOVAL = 512
+MAX_HASHES_PER_QUESTION = 8192
+
+
+class Index:
+    """The index on one store. Opened once, used by many at the same time."""
+
+    def __init__(self, client: Client, config: IndexConfig, *, observe: Observer | None = None) -> None:
+        self._config = config
+        self._nodes = Nodes(client, functions=FUNCTIONS, observe=observe)
+
+    async def open(self, fingerprint_stamp: Mapping[str, str]) -> None:
+        """Stamp a new index with the settings it is made with, or check an old one's.
+
+        Raises:
+            ForeignIndex: it was made by other settings.
+            StoreUnavailable: the store does not answer.
+        """
+        ours = stamp.complete(fingerprint_stamp, n_shards=self._config.n_shards)
+        calls = [
+            Call(key=keys.STAMP, command=("SET", keys.STAMP, stamp.write(ours), "NX")),
+            Call(key=keys.STAMP, command=("GET", keys.STAMP)),
+        ]
+        _, stored = await self._nodes.demand(calls, timeout_s=self._config.shard_timeout_s)
+        stamp.check(stored, ours)
+
+    async def add(self, track_id: int, fingerprint: Fingerprint) -> None:
+        """Keep a track's fingerprint. Repeating it changes nothing, also after a crash in the middle.
+
+        Raises:
+            Conflict: the track is being removed, or another fingerprint was begun or kept under its id: remove
+                that first, by the landmarks of the constellation that the index holds.
+            AudioTooLong, InvalidRequest: an offset, frame, bin or the id needs more bits than a posting has.
+            StoreUnavailable: a shard did not answer; repeat it later.
+        """
+        constellation = codec.pack_constellation(fingerprint.constellation)
+        additions = await asyncio.to_thread(self._pack_addition, track_id, fingerprint.landmarks)
+        await self._keep_constellation(track_id, constellation)
+        for calls in _in_step(additions):
+            if -1 in await self._write(calls):
+                raise Conflict(f"track {track_id} is being removed from the index: add it again after that")
+
+    async def remove(self, track_id: int, landmarks: Landmarks) -> int:
+        """Cut a track's postings under the hashes of these landmarks, then forget its constellation.
+
+        Returns:
+            How many postings were cut: 0 when it is repeated.
+
+        Raises:
+            StoreUnavailable: a shard did not answer; repeat it later.
+        """
+        removals = await asyncio.to_thread(self._pack_removal, track_id, np.unique(landmarks.hash))
+        n_cut = 0
+        for calls in _in_step(removals):
+            n_cut += sum(await self._write(calls))
+        key = self._constellation_key(track_id)
+        await self._write([Call(key=key, command=("UNLINK", key))])
+        return n_cut
+
+    async def lookup(self, hashes: Hashes) -> Lookup:
+        """The posting lists of these hashes, which are unique; one round trip per node, nodes in parallel.
+
+        Lists longer than `max_postings_per_hash` are left out, and those that do not fit in their shard's part
+        of `max_postings_per_lookup`; `n_stopped` counts both. `degraded`: a shard did not answer in time.
+
+        Raises:
+            StoreUnavailable: no shard answered.
+        """
+        pieces = keys.by_shard(hashes, n_shards=self._config.n_shards, max_items=MAX_HASHES_PER_QUESTION)
+        questions = [
+            (shard, indices)
+            for shard, indices_of_shard in enumerate(pieces)
+            for indices in indices_of_shard or [np.zeros(0, np.int64)]  # each is asked how much it holds
+        ]
+        room = max(1, self._config.max_postings_per_lookup // len(questions))
+        calls = [
+            Call.function(
+                "fpserver_index_lookup",
+                keys.of_reading(shard),
+                self._config.max_postings_per_hash,
+                room,
+                codec.pack_question(hashes[indices]),
+            )
+            for shard, indices in questions
+        ]
+        return _lookup_of(questions, await self._read(calls))
+
+    async def constellations(self, track_ids: Sequence[int]) -> dict[int, Constellation]:
+        """Constellations of these tracks, in one round trip per node.
+
+        Without those that the index does not hold, and those whose shard did not answer in time.
+
+        Raises:
+            StoreUnavailable: no shard answered.
+        """
+        by_shard: dict[int, list[int]] = {}
+        for track_id in dict.fromkeys(track_ids):
+            by_shard.setdefault(self._shard_of_track(track_id), []).append(track_id)
+        calls = []
+        for ids in by_shard.values():
+            names = [self._constellation_key(track_id) for track_id in ids]
+            calls.append(Call(key=names[0], command=("MGET", *names)))
+        replies = await self._read(calls)
+        return {
+            track_id: codec.unpack_constellation(packed)
+            for ids, reply in zip(by_shard.values(), replies, strict=True)
+            if not isinstance(reply, StoreUnavailable)
+            for track_id, packed in zip(ids, reply, strict=True)
+            if packed is not None
+        }
+
+    async def stats(self) -> IndexStats:
+        """How much the index holds.
+
+        Raises:
+            StoreUnavailable: a shard did not answer.
+        """
+        timeout_s = self._config.shard_timeout_s
+        names = [keys.n_postings(shard) for shard in range(self._config.n_shards)]
+        calls = [Call(key=name, command=("GET", name)) for name in names]
+        counts = await self._nodes.demand(calls, timeout_s=timeout_s)
+        return IndexStats(
+            n_postings=sum(int(count or 0) for count in counts),
+            used_memory_bytes=await self._nodes.used_memory_bytes(timeout_s=timeout_s),
+        )
+
+    async def _read(self, calls: Sequence[Call]) -> list[Reply | StoreUnavailable]:
+        """Replies, some of which may be missing.
+
+        Raises:
+            StoreUnavailable: all are.
+        """
+        replies = await self._nodes.ask(calls, timeout_s=self._config.shard_timeout_s)
+        failures = [reply for reply in replies if isinstance(reply, StoreUnavailable)]
+        if failures and len(failures) == len(replies):
+            raise failures[0]
+        return replies
+
+    async def _write(self, calls: Sequence[Call]) -> list[Reply]:
+        return await self._nodes.demand(calls, timeout_s=self._config.write_timeout_s)
+
+    async def _keep_constellation(self, track_id: int, packed: bytes) -> None:
+        key = self._constellation_key(track_id)
+        (kept,) = await self._write([Call(key=key, command=("SET", key, packed, "NX", "GET"))])
+        if kept not in (None, packed):
+            raise Conflict(f"the index holds another fingerprint of track {track_id}: remove that one first")
+
+    def _constellation_key(self, track_id: int) -> str:
+        return keys.constellation(self._shard_of_track(track_id), track_id)
+
+    def _shard_of_track(self, track_id: int) -> int:
+        return keys.shard_of_track(track_id, n_shards=self._config.n_shards)
+
+    def _pack_addition(self, track_id: int, landmarks: Landmarks) -> list[list[Call]]:
+        """Calls that add the landmarks: per shard, in the order in which they must be made."""
+        pieces = keys.by_shard(
+            landmarks.hash, n_shards=self._config.n_shards, max_items=MAX_POSTINGS_PER_ADDITION
+        )
+        return [
+            [
+                Call.function(
+                    "fpserver_index_add",
+                    keys.of_writing(shard),
+                    track_id,
+                    chunk,
+                    len(chunks),
+                    codec.pack_chunk(track_id, landmarks.hash[indices], landmarks.offset[indices]),
+                )
+                for chunk, indices in enumerate(chunks)
+            ]
+            for shard, chunks in enumerate(pieces)
+        ]
+
+    def _pack_removal(self, track_id: int, hashes: Hashes) -> list[list[Call]]:
+        """Calls that cut the track's postings: per shard, in the order in which they must be made."""
+        pieces = keys.by_shard(hashes, n_shards=self._config.n_shards, max_items=MAX_HASHES_PER_REMOVAL)
+        return [
+            [
+                Call.function(
+                    "fpserver_index_remove",
+                    keys.of_writing(shard),
+                    track_id,
+                    int(indices is chunks[-1]),
+                    codec.pack_question(hashes[indices]),
+                )
+                for indices in chunks
+            ]
+            for shard, chunks in enumerate(pieces)
+        ]
+
+
+def _in_step(calls_of_shards: list[list[Call]]) -> Iterator[list[Call]]:
+    """The first call of every shard, then the second of every shard that has one, and so on."""
+    for calls in zip_longest(*calls_of_shards):
+        yield [call for call in calls if call is not None]
+
+
+def _lookup_of(
+    questions: Sequence[tuple[int, keys.Indices]], replies: Sequence[Reply | StoreUnavailable]
+) -> Lookup:
+    """Answers of the function put together; `questions` are (shard, indices of the hashes asked)."""
+    hash_index = [np.zeros(0, np.int64)]
+    postings: list[bytes] = []
+    n_indexed: dict[int, int] = {}  # by shard: one of many hashes is asked several questions
+    n_stopped = 0
+    for (shard, indices), reply in zip(questions, replies, strict=True):
+        if isinstance(reply, StoreUnavailable):
+            continue
+        answer = codec.unpack_answer(reply, len(indices))
+        hash_index.append(np.repeat(indices, answer.sizes))
+        postings.append(answer.postings)
+        n_indexed[shard] = answer.n_indexed
+        n_stopped += answer.n_stopped
+    track_id, offset = codec.unpack_postings(b"".join(postings))
+    return Lookup(
+        hash_index=np.concatenate(hash_index),
+        track_id=track_id,
+        offset=offset,
+        n_indexed=sum(n_indexed.values()),
+        n_stopped=n_stopped,
+        degraded=len(postings) < len(replies),
+    )
