@@ -1,0 +1,48 @@
+"""From an upload and what is said about it to a queued track."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import PurePath
+
+from fpserver import ingest
+from fpserver.terms import Metadata, Submitted
+from fpserver.web.door import Door
+from fpserver.web.forms import MAX_METADATA_BYTES
+from fpserver.web.reading import decode
+from fpserver.web.schemas import MetadataIn
+from fpserver.web.uploads import Upload, whole
+
+
+async def submit_upload(door: Door, upload: Upload, metadata: Metadata, *, batch_id: str | None) -> Submitted:
+    """Make an upload a queued track: its file stays, unless the catalogue has these bytes already.
+
+    Raises:
+        StoreUnavailable: the store did not answer; the file is removed, the caller has to send it again.
+    """
+    source = await asyncio.to_thread(upload.keep)
+    try:
+        (submitted,) = await ingest.submit(
+            door.services, [(source, upload.sha256, metadata)], batch_id=batch_id
+        )
+    except BaseException:
+        await asyncio.to_thread(upload.drop)
+        raise
+    return submitted
+
+
+async def read_metadata(chunks: AsyncIterator[bytes]) -> MetadataIn:
+    """A JSON part `metadata`.
+
+    Raises:
+        InvalidRequest: it is malformed, or a field is unknown or breaks its rule.
+        BodyTooLarge: it is no metadata at that size.
+    """
+    return decode(
+        await whole(chunks, what="metadata", max_bytes=MAX_METADATA_BYTES), MetadataIn, what="metadata"
+    )
+
+
+def title_of(filename: str | None) -> str | None:
+    """What a file without metadata is called: its name without folder and ending."""
+    name = PurePath((filename or "").replace("\\", "/")).stem
+    return "".join(character for character in name if character.isprintable())[:200] or None

@@ -1,0 +1,54 @@
+"""What the handlers share: the rooms behind the door, the spool, and the places for clips."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from fpserver.config import Config
+from fpserver.errors import Overloaded
+from fpserver.services import Services
+from fpserver.web.uploads import Patience, Spool
+
+
+@dataclass(slots=True, kw_only=True)
+class Door:
+    """State of one web process."""
+
+    config: Config
+    services: Services
+    spool: Spool
+    closing: asyncio.Event = field(default_factory=asyncio.Event)  # set when long answers must come to an end
+    n_clips: int = 0
+
+    @contextmanager
+    def clip_place(self) -> Iterator[None]:
+        """One of the places for clips, from upload to answer.
+
+        Raises:
+            Overloaded: all are taken.
+        """
+        limit = self.config.web.max_waiting_clips
+        if self.n_clips >= limit:
+            raise Overloaded(
+                f"{self.n_clips} clips are being identified, at most {limit} are at once; try again"
+            )
+        self.n_clips += 1
+        try:
+            yield
+        finally:
+            self.n_clips -= 1
+
+    def patience(self, *, total_s: float | None = None) -> Patience:
+        """The time limits of one upload."""
+        web_config = self.config.web
+        return Patience(
+            idle_s=web_config.upload_idle_timeout_s,
+            total_s=web_config.upload_timeout_s if total_s is None else total_s,
+        )
+
+
+DOOR: web.AppKey[Door] = web.AppKey("door", Door)
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)

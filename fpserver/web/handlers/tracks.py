@@ -1,0 +1,282 @@
+"""The catalogue: add, list, read, change, remove."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import BodyPartReader, web
+
+from fpserver import errors, ingest, metrics
+from fpserver.errors import InvalidRequest, TrackNotFound
+from fpserver.fingerprint.wire import SUFFIX
+from fpserver.terms import ENDED, Metadata, Submitted, Track, TrackStatus
+from fpserver.tracks.catalogue import TrackFilter
+from fpserver.web import convert
+from fpserver.web.adding import read_metadata, submit_upload, title_of
+from fpserver.web.answers import answer
+from fpserver.web.bulk import MAX_FINGERPRINT_BYTES, metadata_of
+from fpserver.web.contract import AUDIO_BODY, FINGERPRINT_BODY, Body, Reply, form, speaks
+from fpserver.web.door import DOOR, Door
+from fpserver.web.errors import recorded
+from fpserver.web.forms import part_chunks, parts
+from fpserver.web.media import FINGERPRINT, FORM, JSON
+from fpserver.web.reading import MAX_TRACK_ID, no_query, read_document, read_query, shown, track_id
+from fpserver.web.schemas import (
+    Added,
+    AddQuery,
+    KnownAnswer,
+    KnownRequest,
+    MetadataChanges,
+    MetadataIn,
+    TrackAnswer,
+    TrackPage,
+    TracksQuery,
+)
+from fpserver.web.uploads import Patience, Upload, too_large
+
+WAIT_STEPS_S = (0.05, 0.1, 0.2, 0.4)  # between two looks at a track that is waited for; then the last again
+UPLOAD_ERRORS = (
+    errors.InvalidRequest,
+    errors.UploadTimeout,
+    errors.BodyTooLarge,
+    errors.AudioEmpty,
+    errors.AudioTooLarge,
+    errors.Overloaded,
+    errors.StoreUnavailable,
+)
+HEARING_ERRORS = (
+    errors.AudioUnsupported,
+    errors.AudioDamaged,
+    errors.AudioTooLong,
+    errors.AudioTooShort,
+    errors.AudioSilent,
+    errors.AudioTimeout,
+    errors.AudioCrash,
+    errors.FingerprintInvalid,
+    errors.FingerprintForeign,
+)
+
+
+@speaks(
+    query=AddQuery,
+    bodies=(
+        form(
+            "a form with the file",
+            audio="the recording",
+            metadata="optional: JSON, the fields of `MetadataIn`",
+        ),
+        AUDIO_BODY,
+        FINGERPRINT_BODY,
+    ),
+    replies={
+        202: Reply(text="taken; a worker will index it", schema=Added),
+        201: Reply(text="`wait=1`: it is indexed", schema=Added),
+        200: Reply(text="the catalogue has this recording", schema=Added),
+    },
+    errors=UPLOAD_ERRORS + HEARING_ERRORS,
+)
+async def add(request: web.Request) -> web.StreamResponse:
+    """Add one recording.
+
+    Without a title the track is called after its file name. With `wait=1` the answer comes when the track is
+    indexed, or says what is wrong with the file; after `web.max_wait_s` it is 202, as without. The same recording
+    again, byte for byte or (with `wait=1`) by its sound, answers 200 with the track that holds it.
+    """
+    door = request.app[DOOR]
+    query = read_query(request, AddQuery)
+    async with _file(request) as (upload, metadata):
+        submitted = await submit_upload(door, upload, metadata, batch_id=None)
+    track: Track | None = None
+    if query.wait and not submitted.duplicate:
+        track = await _ended(door, submitted.track_id)
+    document, status = _added(submitted, track)
+    return answer(request, document, status=status, headers={"Location": f"/v1/tracks/{document.track_id}"})
+
+
+def _added(submitted: Submitted, track: Track | None) -> tuple[Added, int]:
+    """(answer, HTTP status) of an added recording; `track` when it was waited for.
+
+    Raises:
+        FpserverError: what the track failed with.
+    """
+    if track is None or track.status not in ENDED:
+        status = 200 if submitted.duplicate else 202
+        now = submitted.status if track is None else track.status
+        return Added(track_id=submitted.track_id, status=now, duplicate=submitted.duplicate), status
+    if track.status is TrackStatus.DUPLICATE:
+        existing = track.duplicate_of or track.track_id
+        return Added(track_id=existing, status=TrackStatus.INDEXED, duplicate=True), 200
+    if track.status is TrackStatus.FAILED:
+        raise recorded(track.error_code, track.error_message, track_id=track.track_id)
+    return Added(track_id=track.track_id, status=track.status, duplicate=False), 201
+
+
+async def _ended(door: Door, wanted: int) -> Track | None:
+    """The track once it has ended, or as it is when the wait must end; None when it was removed meanwhile."""
+    give_up = time.monotonic() + door.config.web.max_wait_s
+    step = 0
+    while True:
+        track = (await door.services.tracks.get([wanted])).get(wanted)
+        if track is None or track.status in ENDED or door.closing.is_set() or time.monotonic() > give_up:
+            return track
+        await asyncio.sleep(WAIT_STEPS_S[min(step, len(WAIT_STEPS_S) - 1)])
+        step += 1
+
+
+@asynccontextmanager
+async def _file(request: web.Request) -> AsyncIterator[tuple[Upload, Metadata]]:
+    """The file of an add request, received, and its metadata; in a form they come in either order."""
+    door = request.app[DOOR]
+    patience = door.patience()
+    max_bytes = door.config.audio.max_track_bytes
+    if request.content_type != FORM:
+        if request.content_length is not None and request.content_length > max_bytes:
+            raise too_large("audio", max_bytes)
+        fingerprint = request.content_type == FINGERPRINT
+        async with door.spool.receive(
+            patience.chunks(request.content),
+            what="audio",
+            max_bytes=min(max_bytes, MAX_FINGERPRINT_BYTES) if fingerprint else max_bytes,
+            suffix=SUFFIX if fingerprint else "",
+        ) as upload:
+            metrics.RECEIVED_BYTES.labels("track_fingerprint" if fingerprint else "track").inc(upload.n_bytes)
+            body = await asyncio.to_thread(upload.path.read_bytes) if fingerprint else b""
+            yield upload, metadata_of(body) if fingerprint else Metadata()
+        return
+    metadata: MetadataIn | None = None
+    form_parts = parts(request, patience)
+    async for part in form_parts:
+        if part.name == "metadata" and metadata is None:
+            metadata = await read_metadata(part_chunks(part, patience))
+        elif part.name == "audio":
+            break
+        else:
+            raise InvalidRequest(
+                f"form part {shown(str(part.name))}: takes one 'audio' and at most one 'metadata'"
+            )
+    else:
+        raise InvalidRequest("form has no part named 'audio'")
+    title = title_of(part.filename)
+    async with door.spool.receive(part_chunks(part, patience), what="audio", max_bytes=max_bytes) as upload:
+        metrics.RECEIVED_BYTES.labels("track").inc(upload.n_bytes)
+        metadata = await _metadata_after(form_parts, patience, metadata)
+        yield upload, (metadata or MetadataIn()).as_term(title=title)
+
+
+async def _metadata_after(
+    form_parts: AsyncIterator[BodyPartReader], patience: Patience, metadata: MetadataIn | None
+) -> MetadataIn | None:
+    async for part in form_parts:
+        if part.name != "metadata" or metadata is not None:
+            raise InvalidRequest(
+                f"form part {shown(str(part.name))}: takes one 'audio' and at most one 'metadata'"
+            )
+        metadata = await read_metadata(part_chunks(part, patience))
+    return metadata
+
+
+@speaks(
+    query=TracksQuery,
+    replies={200: Reply(text="a page of tracks, by id", schema=TrackPage)},
+    errors=(errors.InvalidRequest, errors.StoreUnavailable),
+)
+async def page(request: web.Request) -> web.StreamResponse:
+    """List tracks, a page at a time.
+
+    Filters are joined by "and"; letter case makes no difference. A page may be short, or empty, while
+    `next_cursor` still leads on: each page examines a bounded number of tracks.
+    """
+    query = read_query(request, TracksQuery)
+    tracks, after = await request.app[DOOR].services.tracks.page(
+        after=_cursor(query.cursor),
+        limit=query.limit,
+        filters=TrackFilter(
+            q=query.q,
+            status=query.status,
+            artist=query.artist,
+            genre=query.genre,
+            batch_id=query.batch_id,
+            external_id=query.external_id,
+            isrc=query.isrc,
+        ),
+    )
+    document = TrackPage(
+        tracks=[convert.track(track) for track in tracks], next_cursor=None if after is None else str(after)
+    )
+    return answer(request, document)
+
+
+def _cursor(text: str | None) -> int:
+    if text is None:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= MAX_TRACK_ID):
+        raise InvalidRequest(f"query parameter cursor is {shown(text)}: must be the next_cursor of a page")
+    return int(text)
+
+
+@speaks(
+    replies={200: Reply(text="the track", schema=TrackAnswer)},
+    errors=(errors.InvalidRequest, errors.TrackNotFound, errors.StoreUnavailable),
+)
+async def read(request: web.Request) -> web.StreamResponse:
+    """Read a track: its metadata, and how far it has come."""
+    no_query(request)
+    wanted = track_id(request)
+    track = (await request.app[DOOR].services.tracks.get([wanted])).get(wanted)
+    if track is None:
+        raise TrackNotFound(f"no track {wanted}")
+    return answer(request, convert.track(track))
+
+
+@speaks(
+    bodies=(Body(media_type=JSON, text="the fields to change; null clears one", schema=MetadataChanges),),
+    replies={200: Reply(text="the track, changed", schema=TrackAnswer)},
+    errors=(
+        errors.InvalidRequest,
+        errors.MediaTypeUnsupported,
+        errors.BodyTooLarge,
+        errors.UploadTimeout,
+        errors.TrackNotFound,
+        errors.Conflict,
+        errors.StoreUnavailable,
+    ),
+)
+async def edit(request: web.Request) -> web.StreamResponse:
+    """Change a track's metadata. What is left out stays as it is."""
+    no_query(request)
+    door = request.app[DOOR]
+    wanted = track_id(request)
+    changes = await read_document(request, MetadataChanges, door.patience())
+    track = await door.services.tracks.edit(wanted, changes.given(), now=time.time())
+    return answer(request, convert.track(track))
+
+
+@speaks(
+    replies={204: Reply(text="it is gone")},
+    errors=(errors.InvalidRequest, errors.TrackNotFound, errors.Conflict, errors.StoreUnavailable),
+)
+async def remove(request: web.Request) -> web.StreamResponse:
+    """Remove a track: its postings, its constellation, its record. Needs no audio, and can be repeated."""
+    no_query(request)
+    await ingest.delete_track(request.app[DOOR].services, track_id(request))
+    return web.Response(status=204)
+
+
+@speaks(
+    bodies=(Body(media_type=JSON, text="SHA-256 of files", schema=KnownRequest),),
+    replies={200: Reply(text="those that the catalogue holds", schema=KnownAnswer)},
+    errors=(
+        errors.InvalidRequest,
+        errors.MediaTypeUnsupported,
+        errors.BodyTooLarge,
+        errors.UploadTimeout,
+        errors.StoreUnavailable,
+    ),
+)
+async def known(request: web.Request) -> web.StreamResponse:
+    """Ask which files the catalogue holds already, so that a second bulk run need not upload them."""
+    no_query(request)
+    door = request.app[DOOR]
+    asked = await read_document(request, KnownRequest, door.patience())
+    return answer(request, KnownAnswer(known=await door.services.tracks.known(asked.sha256)))

@@ -1,0 +1,97 @@
+"""What happens to every request: a name, a measurement, a line in the log, and one kind of refusal."""
+
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import TypeAlias
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from fpserver import metrics
+from fpserver.errors import FpserverError, InvalidRequest
+from fpserver.web.answers import answer
+from fpserver.web.door import REQUEST_ID
+from fpserver.web.errors import CLIENT_GONE, body_of, headers_of, http_sentence, status_of
+
+log = structlog.get_logger()
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds by machines
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@web.middleware
+async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Name the request, time it, count it, and log it."""
+    given = request.headers.get("X-Request-Id", "")
+    request[REQUEST_ID] = given if _ID.fullmatch(given) else uuid.uuid4().hex
+    start, status = perf_counter(), CLIENT_GONE
+    with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]):
+        try:
+            response = await handler(request)
+            status = response.status
+            return response
+        finally:
+            seconds = perf_counter() - start
+            route = route_of(request)
+            metrics.REQUEST_SECONDS.labels(route, str(status)).observe(seconds)
+            say = log.debug if route in QUIET else log.info
+            say(
+                "web.request",
+                method=request.method,
+                path=request.path,
+                status=status,
+                ms=round(1000 * seconds, 1),
+                peer=request.remote,
+            )
+
+
+@web.middleware
+async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever goes wrong into the one error body."""
+    try:
+        return await handler(request)
+    except FpserverError as error:
+        return refusal(request, error)
+    except web.HTTPException as error:
+        code, message = http_sentence(error, request)
+        allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+        return _refusal(request, code, message, error.status, allow)
+    except (HttpProcessingError, web.RequestPayloadError) as error:
+        if request.transport is None:
+            raise ConnectionResetError("client left") from error
+        return refusal(request, InvalidRequest(f"body is not well-formed HTTP: {type(error).__name__}"))
+    except ConnectionError:
+        raise  # nobody is there to be answered
+    except Exception:
+        log.exception("web.unexpected", method=request.method, path=request.path)
+        message = f"unexpected error; the log has it under request id {request[REQUEST_ID]}"
+        return _refusal(request, FpserverError.code, message, status_of(FpserverError), {})
+
+
+def refusal(request: web.Request, error: FpserverError) -> web.Response:
+    """An error of ours as its answer."""
+    return _refusal(request, error.code, error.message, status_of(error), headers_of(error))
+
+
+def _refusal(
+    request: web.Request, code: str, message: str, status: int, headers: dict[str, str]
+) -> web.Response:
+    metrics.ERRORS.labels(code).inc()
+    return answer(request, body_of(code, message, request[REQUEST_ID]), status=status, headers=headers)
+
+
+def route_of(request: web.Request) -> str:
+    """The route's template, so that ids do not become labels."""
+    resource = request.match_info.route.resource
+    return "unmatched" if resource is None else resource.canonical
+
+
+async def name_answer(request: web.Request, response: web.StreamResponse) -> None:
+    """Put the request's id on its answer; runs before any answer's head is sent, streams too."""
+    if REQUEST_ID in request:
+        response.headers["X-Request-Id"] = request[REQUEST_ID]

@@ -1,0 +1,154 @@
+"""The OpenAPI 3.1 document, made from the routes and from what each handler says of itself."""
+
+import inspect
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+
+from fpserver.errors import FpserverError
+from fpserver.web.contract import Body, Reply, Wire, wire_of
+from fpserver.web.errors import RETRY_AFTER_S, status_of
+from fpserver.web.media import FORM, JSON, MSGPACK, NDJSON
+from fpserver.web.routes import ROUTES, Route
+from fpserver.web.schemas import ErrorAnswer, MetadataIn
+
+REF = "#/components/schemas/{name}"
+PATH_PARAMETERS = {
+    "track_id": {"type": "integer", "minimum": 1},
+    "batch_id": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+}
+TEXT = """Identify a few noisy seconds of sound against a catalogue of recordings.
+
+Answers are JSON; with `Accept: application/msgpack` they are the same document as msgpack, errors too. Every answer
+carries `X-Request-Id`: the caller's own, if it sent one, else a new one. Every refusal has the one error body.
+Times are seconds, ids whole numbers, moments ISO 8601 in UTC."""
+
+
+def document() -> dict[str, Any]:
+    """The whole document."""
+    paths: dict[str, dict[str, Any]] = defaultdict(dict)
+    for route in ROUTES:
+        paths[route.path][route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "fpserver", "version": version("fpserver"), "description": TEXT},
+        "tags": [{"name": name} for name in dict.fromkeys(route.section for route in ROUTES)],
+        "paths": dict(paths),
+        "components": {"schemas": _components()},
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    wire = wire_of(route.handler)
+    operation: dict[str, Any] = {
+        "operationId": f"{route.handler.__module__.rpartition('.')[2]}_{route.handler.__name__}",
+        "tags": [route.section],
+        "summary": route.summary,
+        "description": inspect.getdoc(route.handler) or "",
+        "parameters": [*_path_parameters(route.path), *_query_parameters(wire)],
+        "responses": {
+            **{str(status): _reply(reply) for status, reply in wire.replies.items()},
+            **_refusals(wire.errors),
+        },
+    }
+    if wire.bodies:
+        content = {body.media_type: _body(body) for body in wire.bodies}
+        operation["requestBody"] = {"required": True, "content": content}
+    return operation
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": PATH_PARAMETERS[name]}
+        for name in re.findall(r"{(\w+)}", path)
+    ]
+
+
+def _query_parameters(wire: Wire) -> list[dict[str, Any]]:
+    if wire.query is None:
+        return []
+    _, components = msgspec.json.schema_components([wire.query], ref_template=REF)
+    parameters = []
+    for name, schema in components[wire.query.__name__]["properties"].items():
+        plain = _without_null(schema)
+        parameter = {"name": name, "in": "query", "required": False, "schema": plain}
+        if text := plain.pop("description", None):
+            parameter["description"] = text
+        parameters.append(parameter)
+    return parameters
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A query parameter is there or not; it is never null."""
+    schema = dict(schema)
+    kinds = [kind for kind in schema.pop("anyOf", []) if kind != {"type": "null"}]
+    if kinds:
+        schema = {**kinds[0], **schema}
+    if schema.get("default", 0) is None:
+        del schema["default"]
+    return schema
+
+
+def _body(body: Body) -> dict[str, Any]:
+    schema: dict[str, Any] = {"description": body.text}
+    if body.schema is not None:
+        schema |= {"$ref": REF.format(name=body.schema.__name__)}
+        if body.media_type == NDJSON:
+            schema |= {"description": f"{body.text}; the schema is one line's"}
+    elif body.media_type == FORM:
+        schema |= {
+            "type": "object",
+            "properties": {name: _part(name, text) for name, text in body.parts.items()},
+        }
+    return {"schema": schema}
+
+
+def _part(name: str, text: str) -> dict[str, Any]:
+    if name == "metadata":
+        return {"description": text, "$ref": REF.format(name=MetadataIn.__name__)}
+    return {"type": "string", "contentMediaType": "application/octet-stream", "description": text}
+
+
+def _reply(reply: Reply) -> dict[str, Any]:
+    if reply.schema is not None:
+        schema = {"$ref": REF.format(name=reply.schema.__name__)}
+        return {"description": reply.text, "content": {kind: {"schema": schema} for kind in (JSON, MSGPACK)}}
+    if reply.media_type is not None:
+        return {"description": reply.text, "content": {reply.media_type: {}}}
+    return {"description": reply.text}
+
+
+def _refusals(kinds: Sequence[type[FpserverError]]) -> dict[str, Any]:
+    """Errors by status: which codes it may carry, and whether it says when to try again."""
+    by_status: dict[int, list[type[FpserverError]]] = defaultdict(list)
+    for kind in (*kinds, FpserverError):
+        by_status[status_of(kind)].append(kind)
+    content = {kind: {"schema": {"$ref": REF.format(name=ErrorAnswer.__name__)}} for kind in (JSON, MSGPACK)}
+    refusals: dict[str, Any] = {}
+    for status, group in sorted(by_status.items()):
+        lines = [f"`{kind.code}`: {(inspect.getdoc(kind) or '').rstrip('.')}" for kind in group]
+        if status == status_of(FpserverError):
+            lines = ["`internal`: Something nobody foresaw; the log has it under the request id"]
+        refusals[str(status)] = {"description": "; ".join(lines), "content": content}
+        if any(issubclass(kind, tuple(RETRY_AFTER_S)) for kind in group):
+            text = "seconds after which to try again"
+            refusals[str(status)]["headers"] = {
+                "Retry-After": {"schema": {"type": "integer"}, "description": text}
+            }
+    return refusals
+
+
+def _components() -> dict[str, Any]:
+    spoken = {ErrorAnswer, MetadataIn}
+    for route in ROUTES:
+        wire = wire_of(route.handler)
+        spoken |= {body.schema for body in wire.bodies if body.schema is not None}
+        spoken |= {reply.schema for reply in wire.replies.values() if reply.schema is not None}
+    _, components = msgspec.json.schema_components(
+        sorted(spoken, key=lambda kind: kind.__name__), ref_template=REF
+    )
+    return dict(components)
