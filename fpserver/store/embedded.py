@@ -95,7 +95,7 @@ class EmbeddedServer:
                     heard = time.monotonic()
                 if time.monotonic() - heard > ANSWER_LIMIT_S:
                     raise self._unavailable(
-                        f"a server holds {self.folder / 'lock'}, but has been silent for {ANSWER_LIMIT_S:.0f} s"
+                        f"a server holds {self.folder / 'lock'}, but has said nothing for {ANSWER_LIMIT_S:.0f} s"
                     )
                 await asyncio.sleep(POLL_S)
             await self._start(lock)
