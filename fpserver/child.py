@@ -1,0 +1,80 @@
+"""A process of `fpserver serve`: `python -m fpserver.child web|worker`.
+
+Takes its settings, unchanged, from the parent's environment, and ends itself when the parent is gone.
+"""
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+
+import msgspec
+
+from fpserver import log
+from fpserver.config import Config
+from fpserver.errors import ConfigInvalid, EmbeddedStoreMissing, ForeignIndex, FpserverError
+
+CONFIG_VARIABLE = "FPSERVER_RESOLVED"
+PARENT_VARIABLE = "FPSERVER_PARENT"
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+STATUS_CONFIG = 2  # starting again with the same settings ends the same way
+FATAL_STATUSES = (STATUS_CONFIG,)
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    """Run one child until SIGTERM; returns its exit status."""
+    _end_with_parent(int(os.environ[PARENT_VARIABLE]))
+    config = msgspec.json.decode(os.environ[CONFIG_VARIABLE], type=Config)
+    log.configure(config.log)
+    try:
+        if sys.argv[1] == "web":
+            from fpserver.web.app import run  # noqa: PLC0415 – each kind of child loads only its own half
+
+            run(config, reuse_port=config.web.processes > 1)
+        else:
+            asyncio.run(run_worker(config))
+    except (ConfigInvalid, ForeignIndex, EmbeddedStoreMissing) as error:
+        print(f"fpserver: {error.message}", file=sys.stderr)
+        return STATUS_CONFIG
+    except (
+        FpserverError,
+        OSError,
+    ) as error:  # the store is away, or the port is not free yet: the parent tries again
+        print(f"fpserver: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def run_worker(config: Config) -> None:
+    """One worker process: claims and indexes until SIGTERM or SIGINT, then drains."""
+    from fpserver.services import open_services  # noqa: PLC0415 – the metrics folder must be set first
+    from fpserver.worker.loop import work  # noqa: PLC0415
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    n_processes = config.worker.processes or os.cpu_count() or 1
+    async with open_services(config, pool_processes=n_processes) as services:
+        await work(services, stop=stop)
+
+
+def _end_with_parent(parent_pid: int) -> None:
+    """SIGTERM to ourselves when the parent dies: from the kernel on Linux, by watching elsewhere as well."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    def watch() -> None:
+        while os.getppid() == parent_pid:
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

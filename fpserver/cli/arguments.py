@@ -1,0 +1,168 @@
+"""The commands and their arguments, in one screen each; what a command does is in its own file."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fpserver import log
+from fpserver.config import Config, load
+from fpserver.errors import FpserverError
+
+OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
+STATUS_OF_CODE = {  # an error's code, whether raised here or told by a server; all others: FAILED
+    "config_invalid": USAGE,
+    "invalid_request": USAGE,
+    "conflict": USAGE,
+    "foreign_index": USAGE,
+    "embedded_store_missing": UNREACHABLE,
+    "store_unavailable": UNREACHABLE,
+    "server_unreachable": UNREACHABLE,
+    "not_fpserver": UNREACHABLE,
+}
+INTERRUPTED = 130  # what shells expect after Ctrl-C
+
+
+Command = Callable[[argparse.Namespace, Config], int]  # does one thing and returns the exit status
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Parse, configure, do; every named error is one line on standard error."""
+    arguments = parser().parse_args(argv)
+    try:
+        config = settings(arguments)
+        log.configure(config.log)
+        return _command(arguments.run)(arguments, config)
+    except FpserverError as error:
+        print(f"fpserver: {error.message}", file=sys.stderr)
+        return STATUS_OF_CODE.get(error.code, FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # `fpserver tracks | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def settings(arguments: argparse.Namespace) -> Config:
+    """Defaults, settings file, environment, then what the command line says."""
+    config = load(arguments.config)
+    tables: dict[str, dict[str, Any]] = {}
+    for name, (table, key) in OVERRIDES.items():
+        value = getattr(arguments, name, None)
+        if value is not None:
+            tables.setdefault(table, {})[key] = value
+    if arguments.quiet and config.log.level == "info":
+        tables["log"] = {"level": "warning"}  # a terminal shows the answer; what went on is for servers
+    return config.with_values(**tables)
+
+
+OVERRIDES = {
+    "data": ("redis", "data_dir"),
+    "host": ("web", "host"),
+    "port": ("web", "port"),
+    "processes": ("web", "processes"),
+    "worker_processes": ("worker", "processes"),
+    "place": ("worker", "place"),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    main = argparse.ArgumentParser(
+        prog="fpserver",
+        description="Identify a few noisy seconds of sound against a catalogue of recordings.",
+        epilog="config.toml explains every setting; FPSERVER_<TABLE>__<KEY> in the environment overrides it.",
+    )
+    commands = main.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _serving(commands)
+    _asking(commands)
+    _cataloguing(commands)
+    doctor = _add(commands, "doctor", "doctor.run", "check decoder, store, index stamp and settings")
+    doctor.set_defaults(quiet=True)
+    demo = _add(commands, "demo", "demo.run", "ingest a small catalogue, identify a degraded clip of it")
+    demo.add_argument("--port", type=int, metavar="N", help="port of the server it starts")
+    demo.add_argument("--music", type=Path, metavar="DIR", help="your own files instead of synthesised songs")
+    demo.add_argument("--stop", action="store_true", help="stop the server the demo has left running")
+    demo.set_defaults(quiet=True)
+    return main
+
+
+def _serving(commands: Any) -> None:
+    serve = _add(commands, "serve", "serving.serve", "answer over HTTP, and index what comes in")
+    serve.add_argument("--host", metavar="ADDRESS", help="address to listen at (default 127.0.0.1)")
+    serve.add_argument("--port", type=int, metavar="N", help="port (default 8710; 0: any free one)")
+    serve.add_argument("--processes", type=int, metavar="N", help="web processes on the port (default 1)")
+    serve.add_argument(
+        "--workers",
+        dest="workers",
+        type=int,
+        metavar="N",
+        help="decoding processes that index (default one per core; 0: none, workers run elsewhere)",
+    )
+    work = _add(
+        commands, "work", "serving.work", "index what waits in the backlog; any number on any machine"
+    )
+    work.add_argument(
+        "--processes", dest="worker_processes", type=int, metavar="N", help="decoding processes"
+    )
+    work.add_argument("--place", metavar="NAME", help="whose files this worker can read (default this host)")
+
+
+def _asking(commands: Any) -> None:
+    identify = _add(commands, "identify", "asking.identify", "say which track a clip is from")
+    identify.add_argument("file", type=Path, metavar="FILE", help="audio, or a fingerprint of it")
+    identify.add_argument("--limit", type=int, default=5, metavar="N", help="most matches to show")
+    identify.add_argument("--json", action="store_true", help="the answer as the HTTP API gives it")
+    _server(identify)
+    fingerprint = _add(commands, "fingerprint", "asking.fingerprint", "write a file's fingerprint")
+    fingerprint.add_argument("file", type=Path, metavar="FILE")
+    fingerprint.add_argument(
+        "-o", "--out", type=Path, metavar="OUT", help="default FILE.fingerprint; - for stdout"
+    )
+    for command in (identify, fingerprint):
+        command.set_defaults(quiet=True)
+
+
+def _cataloguing(commands: Any) -> None:
+    ingest = _add(commands, "ingest", "ingesting.run", "put files and folders into the catalogue")
+    ingest.add_argument("paths", type=Path, nargs="+", metavar="DIR|FILE")
+    ingest.add_argument(
+        "--processes", dest="worker_processes", type=int, metavar="N", help="decoding processes"
+    )
+    _server(ingest)
+    tracks = _add(commands, "tracks", "catalogue.tracks", "list the catalogue")
+    tracks.add_argument("--q", metavar="TEXT", help="in title, artist, album, external id or ISRC")
+    for name in ("status", "artist", "genre", "batch_id", "external_id", "isrc"):
+        tracks.add_argument(f"--{name.replace('_', '-')}", metavar=name.upper())
+    tracks.add_argument("--limit", type=int, default=100, metavar="N", help="most tracks to list (0: all)")
+    tracks.add_argument("--json", action="store_true", help="one JSON object per line")
+    _server(tracks)
+    remove = _add(commands, "remove", "catalogue.remove", "take tracks out of catalogue and index")
+    remove.add_argument("track_ids", type=int, nargs="+", metavar="ID")
+    _server(remove)
+    for command in (ingest, tracks, remove):
+        command.set_defaults(quiet=True)
+
+
+def _add(commands: Any, name: str, run: str, summary: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=summary.capitalize() + "."
+    )
+    command.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML)")
+    command.add_argument("--data", metavar="DIR", help="data folder of the embedded store (default data)")
+    command.set_defaults(run=run, quiet=False)
+    return command
+
+
+def _server(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--server", metavar="URL", help="ask a running server instead of the store itself")
+
+
+def _command(dotted: str) -> Command:
+    """Import the file of one command only: numpy and its friends take a second to load."""
+    module, _, function = dotted.partition(".")
+    command: Command = getattr(importlib.import_module(f"fpserver.cli.{module}"), function)
+    return command

@@ -1,0 +1,22 @@
+"""`serve` and `work`: processes that run until they are told to stop."""
+
+import argparse
+import asyncio
+
+from fpserver.child import run_worker
+from fpserver.config import Config
+
+
+def serve(arguments: argparse.Namespace, config: Config) -> int:
+    """Web processes, a worker and the store, until SIGTERM."""
+    from fpserver.supervisor import serve as supervise  # noqa: PLC0415 – `work` needs no web client
+
+    if arguments.workers:
+        config = config.with_values(worker={"processes": arguments.workers})
+    return asyncio.run(supervise(config, with_worker=arguments.workers != 0))
+
+
+def work(arguments: argparse.Namespace, config: Config) -> int:
+    """One worker, until SIGTERM."""
+    asyncio.run(run_worker(config))
+    return 0

@@ -1,0 +1,47 @@
+"""Files on this machine that may be recordings: found, and told apart by their bytes."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from fpserver.errors import InvalidRequest
+
+AUDIO_SUFFIXES = frozenset(
+    {".mp3", ".mp2", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".m4b", ".mp4", ".aac", ".wav", ".wave"}
+    | {".aif", ".aiff", ".aifc", ".webm", ".mka", ".wma", ".wv", ".ape"}
+    | {".fingerprint"}  # as `fpserver fingerprint` writes them
+)
+
+
+def find_audio(paths: Iterable[Path]) -> Iterator[Path]:
+    """Files named, and below folders named those with an audio suffix; in order of name, each once.
+
+    Raises:
+        InvalidRequest: a path is neither a file nor a folder.
+    """
+    seen: set[Path] = set()
+    for named in paths:
+        path = named.expanduser()
+        if path.is_dir():
+            found: Iterable[Path] = sorted(
+                file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file()
+            )
+        elif path.is_file():
+            found = [path]
+        else:
+            raise InvalidRequest(f"{named} is neither a file nor a folder")
+        for file in found:
+            whole = file.resolve()
+            if whole not in seen:
+                seen.add(whole)
+                yield whole
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes, hex.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,214 @@
+"""The catalogue file's walk: submitted, heard, indexed; and taken out again.
+
+A track that is not `indexed` is never an answer, and every step can be repeated: a worker killed between two
+steps leaves nothing visible, and whoever takes the track over walks the whole way again.
+"""
+
+import asyncio
+import hashlib
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from fpserver import duplicates, metrics
+from fpserver.config import Config
+from fpserver.errors import (
+    Conflict,
+    FpserverError,
+    Overloaded,
+    SourceMissing,
+    StoreUnavailable,
+    TrackNotFound,
+)
+from fpserver.fingerprint.landmarks import fingerprint_of, landmarks_of
+from fpserver.hearing import hear_track
+from fpserver.services import Services
+from fpserver.terms import (
+    PENDING,
+    Constellation,
+    Fingerprint,
+    Metadata,
+    Submission,
+    Submitted,
+    Track,
+    TrackStatus,
+)
+from fpserver.tracks.catalogue import TrackFilter
+
+log = structlog.get_logger()
+
+SPOOL_KEPT_S = 3600.0  # an upload is younger than this while it is being submitted
+NOT_THE_RECORDINGS_FAULT = (StoreUnavailable, Overloaded)
+
+
+def spool_dir(config: Config) -> Path:
+    """Where uploads wait for a worker of this place."""
+    return Path(config.redis.data_dir).resolve() / "spool"
+
+
+def place_of(config: Config) -> str:
+    """The machine whose workers can read a file named here."""
+    return config.worker.place or socket.gethostname()
+
+
+async def submit(
+    services: Services, files: Sequence[tuple[str, str, Metadata]], *, batch_id: str | None = None
+) -> list[Submitted]:
+    """Register recordings as queued tracks of this place, in order.
+
+    Args:
+        services: the open rooms.
+        files: (source, SHA-256 of the bytes, metadata); a source is "file:/path" (stays) or "spool:/path"
+            (deleted when its track has ended, or at once when the catalogue holds the same bytes already).
+        batch_id: the batch they belong to.
+    """
+    place = place_of(services.config)
+    submissions = [
+        Submission(source=source, place=place, content_sha256=sha256, metadata=metadata)
+        for source, sha256, metadata in files
+    ]
+    submitted = await services.tracks.submit(submissions, now=time.time(), batch_id=batch_id)
+    for submission, outcome in zip(submissions, submitted, strict=True):
+        if outcome.duplicate:
+            _drop_spooled(submission.source)
+    return submitted
+
+
+async def index_track(services: Services, track: Track) -> TrackStatus:
+    """Hear a claimed track and put it into the index; returns how it ended.
+
+    Whatever is wrong with the recording ends the track as failed, with the reason. Only an error that says
+    nothing about the recording is raised.
+
+    Raises:
+        StoreUnavailable, Overloaded: the track has not ended; it must be tried again.
+    """
+    try:
+        status = await _index(services, track)
+        code = ""
+    except NOT_THE_RECORDINGS_FAULT:
+        raise
+    except FpserverError as error:
+        status, code = TrackStatus.FAILED, error.code
+        await services.tracks.mark_failed(track.track_id, error, now=time.time())
+        log.info(
+            "ingest.failed", track_id=track.track_id, source=track.source, code=code, reason=error.message
+        )
+    _drop_spooled(track.source)
+    metrics.INGESTED.labels(status.value, code).inc()
+    return status
+
+
+async def _index(services: Services, track: Track) -> TrackStatus:
+    config, track_id = services.config, track.track_id
+    path = path_of(track.source)
+    if not await asyncio.to_thread(path.is_file):
+        raise SourceMissing(f"track {track_id}: {path} is not there, it must stay until its track has ended")
+    hearing = await services.pool.run(
+        hear_track, path, config.audio, config.fingerprint, timeout_s=config.audio.track_timeout_s
+    )
+    fingerprint = await asyncio.to_thread(fingerprint_of, hearing.constellation, config.fingerprint)
+    found = await services.tracks.claim_audio(track_id, audio_digest(fingerprint.constellation))
+    if found == track_id:
+        similar = await duplicates.find(services, track_id, fingerprint, hearing.duration_s)
+        found = track_id if similar is None else similar
+    if found != track_id:
+        await services.tracks.mark_duplicate(track_id, found, now=time.time())
+        return TrackStatus.DUPLICATE
+
+    start = time.perf_counter()
+    await _add(services, track_id, fingerprint)
+    committed = await services.tracks.mark_indexed(
+        track_id, n_landmarks=len(fingerprint.landmarks), duration_s=hearing.duration_s, now=time.time()
+    )
+    if not committed:  # cancelled or deleted while it was heard
+        await services.index.remove(track_id, fingerprint.landmarks)
+        return TrackStatus.CANCELLED
+    for stage, seconds in {**hearing.timings_s, "index": time.perf_counter() - start}.items():
+        metrics.STAGE_SECONDS.labels("ingest", stage).observe(seconds)
+    metrics.INGESTED_AUDIO_SECONDS.inc(hearing.duration_s)
+    return TrackStatus.INDEXED
+
+
+async def _add(services: Services, track_id: int, fingerprint: Fingerprint) -> None:
+    try:
+        await services.index.add(track_id, fingerprint)
+    except Conflict:  # an earlier attempt, with another file or decoder, has left its own under this id
+        await _cut(services, track_id)
+        await services.index.add(track_id, fingerprint)
+
+
+async def delete_track(services: Services, track_id: int) -> None:
+    """Take a track out: postings, constellation, record. Needs no audio; can be repeated after a crash.
+
+    Raises:
+        TrackNotFound: no track has this id.
+        StoreUnavailable: begun and not ended; a worker goes on with it.
+    """
+    track = await services.tracks.mark_deleting(track_id, now=time.time())
+    await _cut(services, track_id)
+    await services.tracks.forget(track_id)
+    _drop_spooled(track.source)
+
+
+async def _cut(services: Services, track_id: int) -> None:
+    """Take all of a track out of the index; its constellation, which goes last, says what there is."""
+    constellation = (await services.index.constellations([track_id])).get(track_id)
+    if constellation is None:  # never begun, or wholly removed
+        return
+    config = services.config.fingerprint
+    landmarks = await asyncio.to_thread(landmarks_of, constellation, config, fan_out=config.fan_out)
+    await services.index.remove(track_id, landmarks)
+
+
+async def resume_deletes(services: Services) -> int:
+    """End deletes that somebody began and did not end; returns how many."""
+    track_ids = await services.tracks.deleting()
+    for track_id in track_ids:
+        try:
+            await delete_track(services, track_id)
+        except TrackNotFound:  # ended meanwhile by whoever began it
+            continue
+    return len(track_ids)
+
+
+async def sweep_spool(services: Services, *, now: float) -> int:
+    """Remove uploads whose tracks have ended: a worker that died between the two has left them. How many."""
+    old = await asyncio.to_thread(_kept_since, spool_dir(services.config), now - SPOOL_KEPT_S)
+    if not old:
+        return 0
+    for status in PENDING:
+        after: int | None = 0
+        while after is not None:
+            filters = TrackFilter(status=status)
+            tracks, after = await services.tracks.page(after=after, limit=200, filters=filters)
+            old -= {path_of(track.source) for track in tracks}
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)
+
+
+def _kept_since(spool: Path, before: float) -> set[Path]:
+    """Whole uploads (the web process looks after partial ones) that were last written to before then."""
+    return {path for path in spool.glob("*") if not path.suffix and path.stat().st_mtime < before}
+
+
+def audio_digest(constellation: Constellation) -> str:
+    """SHA-256 of what was heard: equal for the same sound in another container or under other tags."""
+    digest = hashlib.sha256(constellation.n_frames.to_bytes(8, "little"))
+    for column in (constellation.frame, constellation.bin, constellation.level):
+        digest.update(column.tobytes())
+    return digest.hexdigest()
+
+
+def path_of(source: str) -> Path:
+    """The file a source names."""
+    return Path(source.partition(":")[2])
+
+
+def _drop_spooled(source: str) -> None:
+    if source.startswith("spool:"):
+        path_of(source).unlink(missing_ok=True)

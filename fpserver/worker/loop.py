@@ -1,0 +1,179 @@
+"""Take tracks from the backlog and walk each to its end.
+
+As many lanes as decoding processes, and one more so that they are busy while a track is written to the index.
+A lane holds one claim at a time; claims in hand are renewed, claims of workers that died are taken over, and
+deletes that somebody began are ended. The store may go away and come back: lanes wait, and lose nothing.
+"""
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import chain, repeat
+
+import structlog
+
+from fpserver import metrics
+from fpserver.errors import FpserverError, StoreUnavailable
+from fpserver.ingest import NOT_THE_RECORDINGS_FAULT, index_track, place_of, resume_deletes, sweep_spool
+from fpserver.services import Services
+from fpserver.terms import Claim
+
+log = structlog.get_logger()
+
+BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # between attempts at a store that does not answer
+RESUME_DELETES_S = 30.0  # a delete takes a second; one that is older than this has lost its process
+MEASURE_S = 5.0
+SWEEP_S = 3600.0
+
+
+async def work(services: Services, *, stop: asyncio.Event) -> None:
+    """Work until `stop` is set, then end what is in hand within `worker.drain_s` and give the rest back."""
+    await Worker(services).run(stop)
+
+
+class Worker:
+    """The lanes of one worker process, and the claims they hold."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.place = place_of(services.config)
+        self.consumer = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.in_hand: dict[str, Claim] = {}
+        self._taking = asyncio.Lock()  # one lane at a time waits at the backlog
+        self._next_take_over = 0.0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Lanes and housekeeping until `stop`, then the drain."""
+        claim_idle_s = self.services.config.tracks.claim_idle_s
+        async with asyncio.TaskGroup() as group:
+            housekeeping = [
+                group.create_task(self._every(claim_idle_s / 4, self._renew)),
+                group.create_task(self._every(RESUME_DELETES_S, self._resume_deletes)),
+                group.create_task(self._every(SWEEP_S, self._sweep)),
+                group.create_task(self._every(MEASURE_S, self._measure)),
+            ]
+            n_lanes = self.services.pool.n_processes + 1
+            lanes = [group.create_task(self._lane(stop)) for _ in range(n_lanes)]
+            log.info("worker.started", place=self.place, consumer=self.consumer, lanes=n_lanes)
+            await stop.wait()
+            await asyncio.wait(lanes, timeout=self.services.config.worker.drain_s)
+            for task in [*lanes, *housekeeping]:
+                task.cancel()
+        await self._give_back()
+        log.info("worker.stopped", consumer=self.consumer)
+
+    async def _lane(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            claim = await self._take(stop)
+            if claim is None:
+                continue
+            self.in_hand[claim.ticket] = claim
+            await self._walk(claim)
+
+    async def _take(self, stop: asyncio.Event) -> Claim | None:
+        """The next track: one whose worker died, or the next in the backlog; None when there is none now."""
+        backlog, config = self.services.backlog, self.services.config
+        async with self._taking:
+            if stop.is_set():
+                return None
+            try:
+                if time.monotonic() >= self._next_take_over:
+                    claim = await backlog.take_over(self.place, self.consumer, now=time.time())
+                    if claim is not None:
+                        log.info(
+                            "worker.took_over", track_id=claim.track.track_id, attempt=claim.track.attempts
+                        )
+                        return claim
+                    self._next_take_over = time.monotonic() + config.tracks.claim_idle_s / 3
+                return await backlog.claim(self.place, self.consumer, block_s=config.worker.poll_s)
+            except StoreUnavailable as error:
+                log.warning("worker.waits_for_store", reason=error.message)
+                await asyncio.sleep(1.0)
+                return None
+
+    async def _walk(self, claim: Claim) -> None:
+        """Walk a track to its end, and say so in the backlog.
+
+        A claim is in hand only while its track has not ended: what is in hand at the drain is given back.
+        """
+        track = claim.track
+        try:
+            status = await index_track(self.services, track)
+        except NOT_THE_RECORDINGS_FAULT as error:
+            log.warning("worker.puts_back", track_id=track.track_id, reason=error.message)
+            await _insist(lambda: self.services.backlog.retry(self.place, claim, now=time.time()))
+            self.in_hand.pop(claim.ticket)
+            return
+        except Exception as error:  # a fault of ours; it must not take the other lanes with it
+            log.exception("worker.fault", track_id=track.track_id)
+            await self._after_fault(claim, error)
+            self.in_hand.pop(claim.ticket)
+            return
+        self.in_hand.pop(claim.ticket)
+        log.info("worker.ended", track_id=track.track_id, status=status.value)
+        await _insist(lambda: self.services.backlog.finish(self.place, claim.ticket))
+
+    async def _after_fault(self, claim: Claim, error: Exception) -> None:
+        """Try again as often as for a worker that died, then fail with the reason."""
+        tracks, backlog = self.services.tracks, self.services.backlog
+        if claim.track.attempts < self.services.config.tracks.max_attempts:
+            await _insist(lambda: backlog.retry(self.place, claim, now=time.time()))
+            return
+        reason = FpserverError(f"track {claim.track.track_id}: {type(error).__name__}: {error}")
+        await _insist(lambda: tracks.mark_failed(claim.track.track_id, reason, now=time.time()))
+        await _insist(lambda: backlog.finish(self.place, claim.ticket))
+
+    async def _give_back(self) -> None:
+        """Put what the drain did not end back into the backlog. Without a store it is taken over later."""
+        for claim in self.in_hand.values():
+            with suppress(StoreUnavailable):
+                await self.services.backlog.retry(self.place, claim, now=time.time())
+                log.info("worker.gave_back", track_id=claim.track.track_id)
+
+    async def _every(self, seconds: float, do: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await do()
+            except StoreUnavailable as error:
+                log.warning("worker.waits_for_store", reason=error.message)
+            except Exception:
+                log.exception("worker.fault")
+            await asyncio.sleep(seconds)
+
+    async def _renew(self) -> None:
+        if self.in_hand:
+            await self.services.backlog.renew(self.place, self.consumer, list(self.in_hand))
+
+    async def _resume_deletes(self) -> None:
+        if n_deletes := await resume_deletes(self.services):
+            log.info("worker.resumed_deletes", n_deletes=n_deletes)
+
+    async def _sweep(self) -> None:
+        if n_files := await sweep_spool(self.services, now=time.time()):
+            log.info("worker.swept_spool", n_files=n_files)
+
+    async def _measure(self) -> None:
+        pool = self.services.pool
+        metrics.POOL_PROCESSES.set(pool.n_processes)
+        metrics.POOL_RUNNING.set(pool.n_running)
+        metrics.POOL_WAITING.set(pool.n_waiting)
+        for status, n_tracks in (await self.services.tracks.counts()).items():
+            metrics.TRACKS.labels(status.value).set(n_tracks)
+        for place, n_tracks in (await self.services.backlog.depth()).items():
+            metrics.BACKLOG_DEPTH.labels(place).set(n_tracks)
+        stats = await self.services.index.stats()
+        metrics.INDEX_POSTINGS.set(stats.n_postings)
+        metrics.STORE_BYTES.set(stats.used_memory_bytes)
+
+
+async def _insist(do: Callable[[], Awaitable[object]]) -> None:
+    """Do it again until the store takes it."""
+    for wait_s in chain(BACK_OFF_S, repeat(BACK_OFF_S[-1])):
+        try:
+            await do()
+            return
+        except StoreUnavailable:
+            await asyncio.sleep(wait_s)
