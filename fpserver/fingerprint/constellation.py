@@ -95,7 +95,8 @@ def whiten(decibels: Spectrogram) -> Spectrogram:
     floored = np.maximum(decibels, np.float32(FLOOR_DB))
     mean = uniform_filter1d(floored, 2 * WHITENING_BINS + 1, axis=1, mode="nearest")
     mean = uniform_filter1d(mean, 2 * WHITENING_FRAMES + 1, axis=0, mode="nearest")
-    return floored - mean
+    whitened: Spectrogram = floored - mean
+    return whitened
 
 
 def _block_peaks(

@@ -23,7 +23,7 @@ def pack(anchor_bin: Bins, delta_bin: Bins, delta_frames: Frames) -> Hashes:
     """Hashes of landmarks; `unpack` is the way back. All three must fit their bits."""
     biased = (delta_bin + DELTA_BIN_BIAS).astype(np.uint32)
     upper = (anchor_bin.astype(np.uint32) << DELTA_BIN_BITS) | biased
-    return (upper << DELTA_FRAMES_BITS) | delta_frames.astype(np.uint32)
+    return ((upper << DELTA_FRAMES_BITS) | delta_frames.astype(np.uint32)).astype(np.uint32)
 
 
 def unpack(hashes: Hashes) -> tuple[Bins, Bins, Frames]:

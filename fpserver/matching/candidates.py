@@ -46,7 +46,7 @@ def candidates_of(hits: Hits, *, max_candidates: int) -> list[Candidate]:
         return []
     key = (hits.track_id << ALIGNMENT_BITS) | (_alignment(hits) + ALIGNMENT_BIAS)
     bins, bin_of_hit = np.unique(key, return_inverse=True)
-    votes = _with_neighbours(bins, np.bincount(bin_of_hit, weights=hits.weight))
+    votes = _with_neighbours(bins, np.bincount(bin_of_hit, weights=hits.weight).astype(np.float64))
     counts = _with_neighbours(bins, np.bincount(bin_of_hit).astype(np.float64))
     return [
         Candidate(

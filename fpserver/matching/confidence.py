@@ -24,8 +24,8 @@ class Tail:
     scale: float  # a factor e fewer for each such step of score
 
 
-PLAIN = Tail(location=7.2, scale=0.60)
-DENSE = Tail(location=8.4, scale=0.65)
+PLAIN = Tail(location=6.8, scale=0.55)
+DENSE = Tail(location=8.1, scale=0.65)
 
 
 def false_accept_rate(score: float, tail: Tail, *, n_indexed: int, n_steps: int) -> float:

@@ -50,15 +50,16 @@ class ClipMap:
         self._stride = cells.shape[1]
         self._shifts = np.r_[0, TIME_SHIFTS * self._stride, BIN_SHIFTS][:, None]
 
+    def holds(self, track: Constellation, alignment: int) -> npt.NDArray[np.bool_]:
+        """For each of the track's peaks that falls into the clip, in order: whether the map has energy there."""
+        held: npt.NDArray[np.bool_] = self._cells[self._place(track, alignment)[1]] > 0
+        return held
+
     def evidence(self, candidate: Candidate, track: Constellation) -> Evidence | None:
         """Judge one candidate; None where the track predicts too few peaks in the clip."""
-        first, last = np.searchsorted(
-            track.frame, [candidate.alignment, candidate.alignment + self.n_frames]
-        ).tolist()
-        if last - first < MIN_PREDICTED:
+        frame, place = self._place(track, candidate.alignment)
+        if len(frame) < MIN_PREDICTED:
             return None
-        frame = track.frame[first:last] - candidate.alignment
-        place = (frame + _PAD_FRAMES) * self._stride + track.bin[first:last] + _PAD_BINS
         sums = self._cells[place[None, :] + self._shifts].sum(axis=1)
         at_time, at_bin = sums[1 : 1 + len(TIME_SHIFTS)], sums[1 + len(TIME_SHIFTS) :]
         z_time, z_bin = _z(sums[0], at_time), _z(sums[0], at_bin)
@@ -72,6 +73,14 @@ class ClipMap:
             clip_start_frame=start,
             clip_end_frame=end,
         )
+
+    def _place(
+        self, track: Constellation, alignment: int
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.intp]]:
+        """Clip frames of the track's peaks that fall into the clip, and their cells."""
+        first, last = np.searchsorted(track.frame, [alignment, alignment + self.n_frames]).tolist()
+        frame = track.frame[first:last] - alignment
+        return frame, (frame.astype(np.intp) + _PAD_FRAMES) * self._stride + track.bin[first:last] + _PAD_BINS
 
 
 def _z(here: np.float32, elsewhere: npt.NDArray[np.float32]) -> float:
