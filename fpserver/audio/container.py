@@ -62,7 +62,10 @@ def open_audio(path: Path, *, max_bytes: int) -> Iterator[tuple[av.container.Inp
         if n_bytes > max_bytes:
             raise AudioTooLarge(f"audio is {n_bytes} bytes long, at most {max_bytes} are allowed")
         with _open(file) as container:
-            yield container, _sound_of(container)
+            try:
+                yield container, _sound_of(container)
+            except av.FFmpegError as error:
+                raise AudioDamaged(f"audio cannot be decoded: {error.strerror}") from error
 
 
 def _open(file: BinaryIO) -> av.container.InputContainer:
@@ -72,8 +75,6 @@ def _open(file: BinaryIO) -> av.container.InputContainer:
         return av.open(
             _Source(file), "r", container_options=_OPTIONS, metadata_errors="replace", buffer_size=65536
         )
-    except MemoryError:
-        raise
     except av.FFmpegError as error:
         if _begins_like_audio(beginning):
             raise AudioDamaged(

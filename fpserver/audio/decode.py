@@ -143,8 +143,6 @@ def _frames(
     while damage.bad_run <= MAX_BAD_RUN:
         try:
             packet = next(packets, None)
-        except MemoryError:
-            raise
         except av.FFmpegError:
             damage.ended_early = True
             packet = None
@@ -152,8 +150,6 @@ def _frames(
             return
         try:
             frames = packet.decode()
-        except MemoryError:
-            raise
         except av.FFmpegError:
             damage.count(good=False)
             continue
@@ -168,6 +164,7 @@ def _blocks(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[Channels, int]]:
     """Frames joined to blocks of at least BLOCK samples, as float, with their rate."""
     waiting: list[Channels] = []
     n_waiting, kind = 0, (0, 0)
+    interleave: av.AudioResampler | None = None
     for frame in frames:
         n_channels = frame.layout.nb_channels
         if (frame.sample_rate, n_channels) != kind:
@@ -177,8 +174,10 @@ def _blocks(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[Channels, int]]:
             _check_rate(frame.sample_rate)
             if not 1 <= n_channels <= MAX_CHANNELS:
                 raise AudioUnsupported(f"audio has {n_channels} channels, must have 1 to {MAX_CHANNELS}")
-        waiting.append(_channels(frame))
-        n_waiting += frame.samples
+            interleave = _interleaver(frame)
+        for readable in interleave.resample(frame) if interleave else (frame,):
+            waiting.append(_channels(readable))
+            n_waiting += readable.samples
         if n_waiting >= BLOCK:
             yield np.concatenate(waiting, axis=1), kind[0]
             waiting, n_waiting = [], 0
@@ -191,6 +190,13 @@ def _check_rate(rate_hz: int) -> None:
         raise AudioUnsupported(
             f"audio has a sample rate of {rate_hz} Hz, must be {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz"
         )
+
+
+def _interleaver(frame: av.AudioFrame) -> av.AudioResampler | None:
+    """For planar frames of 8 channels and more, which PyAV (18.1) reads beyond their end: SIGSEGV."""
+    if frame.format.is_planar and frame.layout.nb_channels >= 8:
+        return av.AudioResampler(format="flt", layout=frame.layout, rate=frame.sample_rate)
+    return None
 
 
 def _channels(frame: av.AudioFrame) -> Channels:

@@ -85,8 +85,10 @@ def encode(
         if bitrate is not None:
             stream.bit_rate = bitrate
         for start in range(0, channels.shape[1], BLOCK):
-            block = np.ascontiguousarray(channels[:, start : start + BLOCK])
-            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
+            block = channels[:, start : start + BLOCK].T.reshape(
+                1, -1
+            )  # interleaved: PyAV miscounts 8 planes
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="flt", layout=layout)
             frame.sample_rate, frame.pts, frame.time_base = coded_hz, start, Fraction(1, coded_hz)
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
