@@ -169,9 +169,9 @@ local function remove(keys, args)
     end
   end
   call("DECRBY", n_postings, n_cut)
+  call("SETBIT", tracks, track_id, 0)
   if is_last then
     call("HDEL", doing, track_id)
-    call("SETBIT", tracks, track_id, 0)
   else
     call("HSET", doing, track_id, REMOVING)
   end

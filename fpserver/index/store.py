@@ -42,7 +42,7 @@ class Index:
         """
         ours = stamp.complete(fingerprint_stamp, n_shards=self._config.n_shards)
         calls = [
-            Call(key=keys.STAMP, command=("SET", keys.STAMP, stamp.write(ours), "NX")),
+            Call(key=keys.STAMP, command=("SETNX", keys.STAMP, stamp.write(ours))),
             Call(key=keys.STAMP, command=("GET", keys.STAMP)),
         ]
         _, stored = await self._nodes.demand(calls, timeout_s=self._config.shard_timeout_s)
@@ -165,8 +165,9 @@ class Index:
 
     async def _keep_constellation(self, track_id: int, packed: bytes) -> None:
         key = self._constellation_key(track_id)
-        (kept,) = await self._write([Call(key=key, command=("SET", key, packed, "NX", "GET"))])
-        if kept not in (None, packed):
+        keep, read = Call(key=key, command=("SETNX", key, packed)), Call(key=key, command=("GET", key))
+        _, kept = await self._write([keep, read])
+        if kept != packed:
             raise Conflict(f"the index holds another fingerprint of track {track_id}: remove that one first")
 
     def _constellation_key(self, track_id: int) -> str:

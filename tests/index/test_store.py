@@ -1,0 +1,215 @@
+"""What every index does, whatever its number of shards and nodes, told against a dict."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from fpserver.errors import AudioTooLong, Conflict, ForeignIndex, InvalidRequest
+from fpserver.index import store
+from fpserver.index.store import Index
+from fpserver.store.connect import Client
+from fpserver.terms import Fingerprint, Landmarks
+from tests.index.conftest import STAMP, new_index
+from tests.index.making import Model, constellation, fingerprint, hits, one_hash
+
+HEAD = 170  # postings of a list's head
+
+
+class TestIndex:
+    async def test_finds_what_a_dict_finds(self, index: Index, rng: np.random.Generator) -> None:
+        model = Model()
+        for track_id in [1, 2, 15, 16, 17, 4096, 2**20]:
+            given = fingerprint(rng)
+            await index.add(track_id, given)
+            model.add(track_id, given.landmarks)
+        asked = rng.permutation(np.arange(6000, dtype=np.uint32))
+        found = await index.lookup(asked)
+        assert hits(found, asked) == model.lookup(asked)
+        assert (found.n_stopped, found.degraded, found.n_indexed) == (0, False, model.n_postings)
+        assert (await index.stats()).n_postings == model.n_postings
+
+    async def test_removed_tracks_are_gone_and_the_others_untouched(
+        self, index: Index, rng: np.random.Generator
+    ) -> None:
+        model = Model()
+        given = {track_id: fingerprint(rng, spread=50) for track_id in range(1, 9)}
+        for track_id, each in given.items():
+            await index.add(track_id, each)
+            model.add(track_id, each.landmarks)
+        asked = np.arange(1000, dtype=np.uint32)
+        for track_id in (3, 8, 1):
+            n_before = model.n_postings
+            model.remove(track_id)
+            assert await index.remove(track_id, given[track_id].landmarks) == n_before - model.n_postings
+            assert await index.remove(track_id, given[track_id].landmarks) == 0
+            found = await index.lookup(asked)
+            assert hits(found, asked) == model.lookup(asked)
+            assert found.n_indexed == model.n_postings
+        assert sorted(await index.constellations(list(given))) == [2, 4, 5, 6, 7]
+
+    async def test_an_empty_index_finds_nothing(self, index: Index) -> None:
+        for asked in (np.zeros(0, np.uint32), np.arange(100, dtype=np.uint32)):
+            found = await index.lookup(asked)
+            assert (len(found), found.n_indexed, found.n_stopped, found.degraded) == (0, 0, 0, False)
+            dtypes = [str(column.dtype) for column in (found.hash_index, found.track_id, found.offset)]
+            assert dtypes == ["int64", "int64", "int32"]
+
+    async def test_adding_again_changes_nothing(self, index: Index, rng: np.random.Generator) -> None:
+        given = fingerprint(rng)
+        for _ in range(3):
+            await index.add(5, given)
+        asked = np.unique(given.landmarks.hash)
+        assert len(await index.lookup(asked)) == len(given.landmarks)
+        assert (await index.stats()).n_postings == len(given.landmarks)
+
+    async def test_adding_twice_at_the_same_time_adds_once(
+        self, index: Index, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(store, "MAX_POSTINGS_PER_ADDITION", 8)
+        given = fingerprint(rng)
+        await asyncio.gather(*(index.add(5, given) for _ in range(3)))
+        assert len(await index.lookup(np.unique(given.landmarks.hash))) == len(given.landmarks)
+
+    @pytest.mark.parametrize("max_items", [10**6, 40, 7])
+    async def test_an_addition_that_broke_off_anywhere_is_completed_by_repeating_it(
+        self, index: Index, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, max_items: int
+    ) -> None:
+        monkeypatch.setattr(store, "MAX_POSTINGS_PER_ADDITION", max_items)
+        model = Model()
+        for track_id in range(1, 6):
+            given = fingerprint(rng, n_landmarks=150, spread=100)
+            shards = index._pack_addition(track_id, given.landmarks)
+            for calls in shards:  # as far as a crash may have come, in each shard
+                for call in calls[: rng.integers(0, len(calls) + 1)]:
+                    await index._write([call])
+            await index.add(track_id, given)
+            model.add(track_id, given.landmarks)
+            asked = np.unique(given.landmarks.hash)
+            assert hits(await index.lookup(asked), asked) == model.lookup(asked)
+        assert (await index.stats()).n_postings == model.n_postings
+
+    async def test_a_removal_that_broke_off_anywhere_is_completed_by_repeating_it(
+        self, index: Index, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(store, "MAX_HASHES_PER_REMOVAL", 7)
+        model = Model()
+        for track_id in range(1, 6):
+            given, kept = (fingerprint(rng, n_landmarks=150, spread=100) for _ in range(2))
+            await index.add(track_id, given)
+            await index.add(100 + track_id, kept)
+            model.add(100 + track_id, kept.landmarks)
+            for calls in index._pack_removal(track_id, np.unique(given.landmarks.hash)):
+                for call in calls[: rng.integers(0, len(calls) + 1)]:
+                    await index._write([call])
+            await index.remove(track_id, given.landmarks)
+            asked = np.arange(500, dtype=np.uint32)
+            assert hits(await index.lookup(asked), asked) == model.lookup(asked)
+            assert (await index.stats()).n_postings == model.n_postings
+            await index.add(track_id, given)  # nothing stands in the way of another try
+            await index.remove(track_id, given.landmarks)
+
+    async def test_a_track_half_removed_cannot_be_added(
+        self, index: Index, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(store, "MAX_HASHES_PER_REMOVAL", 7)
+        given = fingerprint(rng)
+        await index.add(5, given)
+        removals = index._pack_removal(5, np.unique(given.landmarks.hash))
+        await index._write([next(calls for calls in removals if len(calls) > 1)[0]])
+        with pytest.raises(Conflict, match="track 5 is being removed"):
+            await index.add(5, given)
+        await index.remove(5, given.landmarks)
+        await index.add(5, given)
+        assert (await index.stats()).n_postings == len(given.landmarks)
+
+    async def test_another_fingerprint_under_the_same_id_is_refused(
+        self, index: Index, rng: np.random.Generator
+    ) -> None:
+        await index.add(5, fingerprint(rng))
+        with pytest.raises(Conflict, match="the index holds another fingerprint of track 5"):
+            await index.add(5, fingerprint(rng))
+
+    async def test_long_lists_grow_and_shrink_over_their_heads(self, index: Index) -> None:
+        model, asked = Model(), np.array([77, 78], np.uint32)
+        lengths = [HEAD - 1, 1, 1, HEAD, 1000, 3]
+        for track_id, n in enumerate(lengths, start=1):
+            given = one_hash(77, list(range(n)))
+            await index.add(track_id, given)
+            model.add(track_id, given.landmarks)
+            assert hits(await index.lookup(asked), asked) == model.lookup(asked)
+        for track_id in (5, 1, 6, 4, 3, 2):
+            assert await index.remove(track_id, one_hash(77, [0]).landmarks) == lengths[track_id - 1]
+            model.remove(track_id)
+            found = await index.lookup(asked)
+            assert hits(found, asked) == model.lookup(asked)
+            assert found.n_indexed == model.n_postings
+
+    async def test_constellations_come_back(self, index: Index, rng: np.random.Generator) -> None:
+        given = {track_id: fingerprint(rng, n_peaks=50) for track_id in (1, 2, 17, 300)}
+        for track_id, each in given.items():
+            await index.add(track_id, each)
+        found = await index.constellations([300, 1, 1, 2, 17, 999])
+        assert sorted(found) == sorted(given)
+        for track_id, each in given.items():
+            for column in ("frame", "bin", "level"):
+                expected = getattr(each.constellation, column)
+                np.testing.assert_array_equal(getattr(found[track_id], column), expected)
+        assert await index.constellations([]) == {}
+
+    async def test_a_track_without_landmarks_is_kept(self, index: Index, rng: np.random.Generator) -> None:
+        empty = Landmarks(hash=np.zeros(0, np.uint32), offset=np.zeros(0, np.int32))
+        given = Fingerprint(landmarks=empty, constellation=constellation(rng, n_peaks=0))
+        await index.add(5, given)
+        assert len((await index.constellations([5]))[5]) == 0
+        assert await index.remove(5, empty) == 0
+        assert await index.constellations([5]) == {}
+
+    async def test_nothing_is_left_of_removed_tracks(self, index: Index, rng: np.random.Generator) -> None:
+        given = {track_id: fingerprint(rng, spread=20) for track_id in range(1, 4)}
+        for track_id, each in given.items():
+            await index.add(track_id, each)
+        for track_id, each in given.items():
+            await index.remove(track_id, each.landmarks)
+        names = [key async for key in client_of(index).scan_iter()]
+        assert {name.split(b":")[-1] for name in names} <= {b"stamp", b"tracks", b"n_postings"}
+        assert (await index.stats()).n_postings == 0
+
+    async def test_what_does_not_fit_is_refused_before_anything_is_written(self, index: Index) -> None:
+        with pytest.raises(InvalidRequest):
+            await index.add(2**28, one_hash(1, [1]))
+        with pytest.raises(AudioTooLong):
+            await index.add(1, one_hash(1, [2**20]))
+        assert await index.constellations([1]) == {}
+
+    async def test_memory_is_told(self, index: Index) -> None:
+        assert (await index.stats()).used_memory_bytes > 100_000
+
+
+class TestStamp:
+    async def test_the_same_settings_open_the_index_again(self, client: Client) -> None:
+        for _ in range(2):
+            await new_index(client, n_shards=2)
+
+    async def test_a_setting_that_differs_is_named(self, client: Client) -> None:
+        index = await new_index(client, n_shards=2)
+        with pytest.raises(ForeignIndex, match=r"fingerprint\.hop = 256, this server has 512"):
+            await index.open({"fingerprint.hop": "512"})
+        with pytest.raises(ForeignIndex, match=r"fingerprint\.new = nothing, this server has 1"):
+            await index.open({**STAMP, "fingerprint.new": "1"})
+
+    async def test_another_number_of_shards_is_refused(self, client: Client) -> None:
+        await new_index(client, n_shards=2)
+        with pytest.raises(ForeignIndex, match=r"index\.n_shards = 2, this server has 4"):
+            await new_index(client, n_shards=4)
+
+    async def test_two_that_open_a_new_index_at_once_agree(self, client: Client) -> None:
+        index = await new_index(client)
+        await client.flushall()
+        stamps = [{"fingerprint.hop": str(hop)} for hop in (256, 512)]
+        opened = await asyncio.gather(*(index.open(stamp) for stamp in stamps), return_exceptions=True)
+        assert [type(each) for each in opened].count(ForeignIndex) == 1
+
+
+def client_of(index: Index) -> Client:
+    return index._nodes._client
