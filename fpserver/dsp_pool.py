@@ -95,7 +95,7 @@ class DspPool:
             Exception: what the function raised.
         """
         if not self._children:
-            raise RuntimeError(f"a pool of 0 processes cannot run {function.__name__}: open it with some")
+            raise RuntimeError(f"a pool of 0 processes cannot run {function!r}: open it with some")
         child = await self._free_child()
         stop = threading.Event()
         self._calls.add(stop)

@@ -7,13 +7,17 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from fpserver.audio.decode import decode
+from fpserver.audio.encode import encode
 from fpserver.dsp_pool import DspPool
 from fpserver.errors import AudioCrash, AudioTimeout, AudioTooShort, Overloaded
 from tests.audio import jobs
+from tests.audio.files import flac_silence, sweep
 
 LIMIT_BYTES = 2**30
 PRELOAD = ("numpy", "fpserver.dsp_child")
@@ -112,6 +116,17 @@ async def test_more_memory_than_the_limit_is_a_crash_that_says_so(pool: DspPool)
     assert await pool.run(jobs.eat, 1000, timeout_s=5) == 1000
 
 
+async def test_a_bomb_that_unpacks_beyond_the_memory_limit_leaves_the_pool_as_it_was(tmp_path: Path) -> None:
+    bomb, song = tmp_path / "bomb.flac", tmp_path / "song.mp3"
+    bomb.write_bytes(flac_silence(hours=5))
+    song.write_bytes(encode(sweep(44100), 44100, container="mp3"))
+    listen = partial(decode, rate_hz=44100, max_s=36000.0, max_bytes=2**30, cut=False)
+    async with new_pool(1) as pool:
+        with pytest.raises(AudioCrash, match="more than 1 GiB of memory"):
+            await pool.run(listen, bomb, timeout_s=60)
+        assert (await pool.run(listen, song, timeout_s=20)).duration_s == 3
+
+
 async def test_a_child_opens_few_files_and_leaves_no_core(pool: DspPool, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Too many open files"):
         await pool.run(jobs.open_files, tmp_path, 100, timeout_s=5)
@@ -175,7 +190,7 @@ async def test_closing_the_pool_leaves_no_child() -> None:
 
 async def test_a_pool_of_no_processes_refuses_work() -> None:
     async with new_pool(0) as pool:
-        with pytest.raises(RuntimeError, match="pool of 0 processes cannot run pid"):
+        with pytest.raises(RuntimeError, match="pool of 0 processes cannot run <function pid"):
             await pool.run(jobs.pid, timeout_s=5)
 
 
