@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import PurePath
+from urllib.parse import unquote
 
 from fpserver import ingest
+from fpserver.errors import FingerprintInvalid
+from fpserver.fingerprint import wire
 from fpserver.terms import Metadata, Submitted
 from fpserver.web.door import Door
 from fpserver.web.forms import MAX_METADATA_BYTES
@@ -44,5 +47,17 @@ async def read_metadata(chunks: AsyncIterator[bytes]) -> MetadataIn:
 
 def title_of(filename: str | None) -> str | None:
     """What a file without metadata is called: its name without folder and ending."""
-    name = PurePath((filename or "").replace("\\", "/")).stem
+    name = PurePath(unquote(filename or "").replace("\\", "/")).stem  # some clients send %20 for a space
     return "".join(character for character in name if character.isprintable())[:200] or None
+
+
+async def check_fingerprint(upload: Upload) -> None:
+    """Make sure that what was called a fingerprint begins like one; what begins otherwise is heard as audio.
+
+    Raises:
+        FingerprintInvalid: it does not.
+    """
+    if not await asyncio.to_thread(wire.is_fingerprint, upload.path):
+        raise FingerprintInvalid(
+            f"body of {upload.n_bytes} bytes is no fingerprint: must be a msgpack map that begins with format"
+        )

@@ -60,4 +60,11 @@ def _resolve(roots: Sequence[Path], named: str) -> Path:
             allowed.append(real)
     if not allowed:
         raise InvalidRequest(f"path {shown(named)} is not below a folder of web.manifest_roots")
-    return next((path for path in allowed if path.exists()), allowed[0])
+    return next((path for path in allowed if _is_there(path)), allowed[0])
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, a folder that may not be read
+        return False

@@ -1,7 +1,7 @@
 """From a body that arrives in pieces to a file on disk, bounded in bytes and in time.
 
-An upload is a file `part-<random>` in the spool for as long as its request runs, and is removed with it, however
-the request ends. Only `keep()` makes it stay, under its name without `part-`, as the source of a track.
+An upload is a file `<random>.part` in the spool for as long as its request runs, and is removed with it, however
+the request ends. Only `keep()` makes it stay, under its name without `.part`, as the source of a track.
 Writing and hashing happen in threads: the event loop never waits for a disk.
 """
 
@@ -22,7 +22,7 @@ from fpserver.errors import AudioEmpty, AudioTooLarge, BodyTooLarge, Overloaded,
 READ_BYTES = 2**16
 WRITE_BYTES = 2**20  # one hop into a thread per MiB, and none while a clip arrives
 STALE_S = 86400.0
-PART = "part-"
+PART = ".part"
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ class Upload:
 
     def keep(self) -> str:
         """Let the file stay after its request; returns the source to submit it under."""
-        kept = self.path.with_name(self.path.name.removeprefix(PART))
+        kept = self.path.with_suffix("")
         self.path.rename(kept)
         self.path = kept
         return f"spool:{kept}"
@@ -108,14 +108,14 @@ class Spool:
         """Make the folder, remove partial uploads that a killed process left; returns how many."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         before = (time.time() if now is None else now) - STALE_S
-        stale = [path for path in self.folder.glob(f"{PART}*") if path.stat().st_mtime < before]
+        stale = [path for path in self.folder.glob(f"*{PART}") if path.stat().st_mtime < before]
         for path in stale:
             path.unlink(missing_ok=True)
         return len(stale)
 
     @asynccontextmanager
     async def receive(
-        self, chunks: AsyncIterator[bytes], *, what: str, max_bytes: int, suffix: str = ""
+        self, chunks: AsyncIterator[bytes], *, what: str, max_bytes: int
     ) -> AsyncIterator[Upload]:
         """Write a body to disk; the file is there inside the context, and after it only when it was kept.
 
@@ -123,7 +123,6 @@ class Spool:
             chunks: the body, as it arrives.
             what: names it in a refusal.
             max_bytes: its limit.
-            suffix: ending of the file's name, for a body whose type is told by its name.
 
         Raises:
             AudioEmpty: there are no bytes.
@@ -131,12 +130,12 @@ class Spool:
             UploadTimeout: they come too slowly.
             Overloaded: the disk is full.
         """
-        upload = Upload(self.folder / f"{PART}{uuid.uuid4().hex}{suffix}")
+        upload = Upload(self.folder / f"{uuid.uuid4().hex}{PART}")
         try:
             await self._fill(upload, chunks, what=what, max_bytes=max_bytes)
             yield upload
         finally:
-            if upload.path.name.startswith(PART):
+            if upload.path.suffix == PART:
                 await asyncio.to_thread(upload.drop)
 
     async def _fill(self, upload: Upload, chunks: AsyncIterator[bytes], *, what: str, max_bytes: int) -> None:

@@ -7,9 +7,9 @@ from aiohttp import web
 
 from fpserver import errors, metrics
 from fpserver.errors import InvalidRequest
-from fpserver.fingerprint.wire import SUFFIX
 from fpserver.identify import IdentifyOptions, identify_file
 from fpserver.web import convert
+from fpserver.web.adding import check_fingerprint
 from fpserver.web.answers import answer
 from fpserver.web.contract import AUDIO_BODY, FINGERPRINT_BODY, Reply, form, speaks
 from fpserver.web.door import DOOR, REQUEST_ID
@@ -78,9 +78,9 @@ async def _clip(request: web.Request) -> AsyncIterator[Upload]:
         if request.content_length is not None and request.content_length > max_bytes:
             raise too_large("clip", max_bytes)
         chunks = patience.chunks(request.content)
-    fingerprint = request.content_type == FINGERPRINT
-    async with door.spool.receive(
-        chunks, what="clip", max_bytes=max_bytes, suffix=SUFFIX if fingerprint else ""
-    ) as upload:
+    async with door.spool.receive(chunks, what="clip", max_bytes=max_bytes) as upload:
+        fingerprint = request.content_type == FINGERPRINT
         metrics.RECEIVED_BYTES.labels("clip_fingerprint" if fingerprint else "clip").inc(upload.n_bytes)
+        if fingerprint:
+            await check_fingerprint(upload)
         yield upload

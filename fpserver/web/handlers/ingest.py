@@ -21,9 +21,8 @@ from fpserver.errors import (
     StoreUnavailable,
     UploadTimeout,
 )
-from fpserver.fingerprint.wire import SUFFIX
 from fpserver.web import convert
-from fpserver.web.adding import read_metadata, title_of
+from fpserver.web.adding import check_fingerprint, read_metadata, title_of
 from fpserver.web.answers import answer, to_json
 from fpserver.web.bulk import MAX_FINGERPRINT_BYTES, REST, Bulk, lines, metadata_of, msgpack_objects
 from fpserver.web.contract import Body, Reply, form, speaks
@@ -162,16 +161,14 @@ async def _take_fingerprints(request: web.Request, bulk: Bulk, patience: Patienc
     spool = request.app[DOOR].spool
     bodies = msgpack_objects(patience.chunks(request.content), max_bytes=MAX_FINGERPRINT_BYTES)
     async for body in bodies:
+        item = f"fingerprint {bulk.n_items + 1}"
         try:
-            metadata = metadata_of(body)
+            async with spool.receive(_once(body), what=item, max_bytes=MAX_FINGERPRINT_BYTES) as upload:
+                metrics.RECEIVED_BYTES.labels("track_fingerprint").inc(upload.n_bytes)
+                await check_fingerprint(upload)
+                await bulk.upload(upload, metadata_of(body))
         except (FingerprintInvalid, InvalidRequest) as error:
-            await bulk.refuse(f"fingerprint {bulk.n_items + 1}", error)
-            continue
-        async with spool.receive(
-            _once(body), what="fingerprint", max_bytes=MAX_FINGERPRINT_BYTES, suffix=SUFFIX
-        ) as upload:
-            metrics.RECEIVED_BYTES.labels("track_fingerprint").inc(upload.n_bytes)
-            await bulk.upload(upload, metadata)
+            await bulk.refuse(item, error)
 
 
 async def _once(body: bytes) -> AsyncIterator[bytes]:

@@ -4,16 +4,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import chain, repeat
 
 from aiohttp import BodyPartReader, web
 
 from fpserver import errors, ingest, metrics
 from fpserver.errors import InvalidRequest, TrackNotFound
-from fpserver.fingerprint.wire import SUFFIX
 from fpserver.terms import ENDED, Metadata, Submitted, Track, TrackStatus
 from fpserver.tracks.catalogue import TrackFilter
 from fpserver.web import convert
-from fpserver.web.adding import read_metadata, submit_upload, title_of
+from fpserver.web.adding import check_fingerprint, read_metadata, submit_upload, title_of
 from fpserver.web.answers import answer
 from fpserver.web.bulk import MAX_FINGERPRINT_BYTES, metadata_of
 from fpserver.web.contract import AUDIO_BODY, FINGERPRINT_BODY, Body, Reply, form, speaks
@@ -112,16 +112,21 @@ def _added(submitted: Submitted, track: Track | None) -> tuple[Added, int]:
     return Added(track_id=track.track_id, status=track.status, duplicate=False), 201
 
 
-async def _ended(door: Door, wanted: int) -> Track | None:
-    """The track once it has ended, or as it is when the wait must end; None when it was removed meanwhile."""
+async def _ended(door: Door, wanted: int) -> Track:
+    """The track once it has ended, or as it is when the wait must end.
+
+    Raises:
+        TrackNotFound: it was removed meanwhile.
+    """
     give_up = time.monotonic() + door.config.web.max_wait_s
-    step = 0
-    while True:
+    for wait_s in chain(WAIT_STEPS_S, repeat(WAIT_STEPS_S[-1])):
         track = (await door.services.tracks.get([wanted])).get(wanted)
-        if track is None or track.status in ENDED or door.closing.is_set() or time.monotonic() > give_up:
-            return track
-        await asyncio.sleep(WAIT_STEPS_S[min(step, len(WAIT_STEPS_S) - 1)])
-        step += 1
+        if track is None:
+            raise TrackNotFound(f"track {wanted} was removed while it was waited for")
+        if track.status in ENDED or door.closing.is_set() or time.monotonic() > give_up:
+            break
+        await asyncio.sleep(wait_s)
+    return track
 
 
 @asynccontextmanager
@@ -134,21 +139,22 @@ async def _file(request: web.Request) -> AsyncIterator[tuple[Upload, Metadata]]:
         if request.content_length is not None and request.content_length > max_bytes:
             raise too_large("audio", max_bytes)
         fingerprint = request.content_type == FINGERPRINT
+        limit = min(max_bytes, MAX_FINGERPRINT_BYTES) if fingerprint else max_bytes
         async with door.spool.receive(
-            patience.chunks(request.content),
-            what="audio",
-            max_bytes=min(max_bytes, MAX_FINGERPRINT_BYTES) if fingerprint else max_bytes,
-            suffix=SUFFIX if fingerprint else "",
+            patience.chunks(request.content), what="audio", max_bytes=limit
         ) as upload:
             metrics.RECEIVED_BYTES.labels("track_fingerprint" if fingerprint else "track").inc(upload.n_bytes)
-            body = await asyncio.to_thread(upload.path.read_bytes) if fingerprint else b""
-            yield upload, metadata_of(body) if fingerprint else Metadata()
+            metadata = Metadata()
+            if fingerprint:
+                await check_fingerprint(upload)
+                metadata = metadata_of(await asyncio.to_thread(upload.path.read_bytes))
+            yield upload, metadata
         return
-    metadata: MetadataIn | None = None
+    given: MetadataIn | None = None
     form_parts = parts(request, patience)
     async for part in form_parts:
-        if part.name == "metadata" and metadata is None:
-            metadata = await read_metadata(part_chunks(part, patience))
+        if part.name == "metadata" and given is None:
+            given = await read_metadata(part_chunks(part, patience))
         elif part.name == "audio":
             break
         else:
@@ -160,8 +166,8 @@ async def _file(request: web.Request) -> AsyncIterator[tuple[Upload, Metadata]]:
     title = title_of(part.filename)
     async with door.spool.receive(part_chunks(part, patience), what="audio", max_bytes=max_bytes) as upload:
         metrics.RECEIVED_BYTES.labels("track").inc(upload.n_bytes)
-        metadata = await _metadata_after(form_parts, patience, metadata)
-        yield upload, (metadata or MetadataIn()).as_term(title=title)
+        given = await _metadata_after(form_parts, patience, given)
+        yield upload, (given or MetadataIn()).as_term(title=title)
 
 
 async def _metadata_after(
