@@ -12,13 +12,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import quote
 
 import redis.asyncio
 import redis.asyncio.cluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from fpserver.config import RedisConfig
 from fpserver.errors import ConfigInvalid, StoreUnavailable
@@ -32,6 +33,8 @@ RESP_VERSION = 2  # pinned: replies of some commands differ between versions
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 0.5
 SHORTEST_TIMEOUT_S = 3.0  # blocking reads wait a second at most: a working server always answers before this
+MAX_CONNECTIONS = 64  # of a process; who comes while all are in use waits for one
+MAX_CLUSTER_CONNECTIONS = 1024  # the same per node, but who comes while all are in use is refused
 N_CLUSTER_SLOTS = 16384
 
 
@@ -58,13 +61,13 @@ async def open_store(config: RedisConfig) -> AsyncIterator[Client]:
     """
     if config.url == EMBEDDED:
         async with embedded_server(Path(config.data_dir)) as server:
-            client = redis.asyncio.Redis(unix_socket_path=str(server.socket), **_options(config))
+            client = _client(f"unix://{quote(str(server.socket))}", config)
             async with _connected(client, f"embedded store in {server.folder}"):
                 yield client
     else:
-        client_at = _client(config)
-        async with _connected(client_at, f"store at {without_password(config.url)}"):
-            yield client_at
+        client = _client(config.url, config)
+        async with _connected(client, f"store at {without_password(config.url)}"):
+            yield client
 
 
 async def load_functions(client: Client, lua_source: str) -> None:
@@ -81,7 +84,7 @@ async def load_functions(client: Client, lua_source: str) -> None:
         if all(lua_source.encode() in _flat(reply) for reply in per_master):
             return
         await client.execute_command("FUNCTION LOAD", "REPLACE", lua_source, **everywhere)
-    except RedisError as error:
+    except (RedisError, RedisClusterException, OSError) as error:
         raise StoreUnavailable(f"cannot load the function library {name}: {error}") from error
 
 
@@ -100,26 +103,31 @@ async def _connected(client: Client, name: str) -> AsyncIterator[None]:
     try:
         try:
             await client.ping()
-        except (RedisError, OSError) as error:
+        except (RedisError, RedisClusterException, OSError) as error:  # the second is none of the first
             raise StoreUnavailable(f"{name} does not answer: {error}") from error
         yield
     finally:
         await client.aclose()
 
 
-def _client(config: RedisConfig) -> Client:
-    if not config.url.startswith(SCHEMES):
+def _client(url: str, config: RedisConfig) -> Client:
+    if not url.startswith(SCHEMES):
         raise ConfigInvalid(
-            f'redis.url is "{without_password(config.url)}", must be "{EMBEDDED}" or begin with '
+            f'redis.url is "{without_password(url)}", must be "{EMBEDDED}" or begin with '
             f"one of {', '.join(SCHEMES)}"
         )
-    scheme, _, rest = config.url.partition("://")
+    scheme, _, rest = url.partition("://")
     try:
         if scheme.endswith("+cluster"):
-            return Cluster.from_url(f"{scheme.removesuffix('+cluster')}://{rest}", **_options(config))
-        return redis.asyncio.Redis.from_url(config.url, **_options(config))
-    except ValueError as error:
-        raise ConfigInvalid(f'redis.url is "{without_password(config.url)}": {error}') from error
+            nodes = f"{scheme.removesuffix('+cluster')}://{rest}"
+            return Cluster.from_url(nodes, max_connections=MAX_CLUSTER_CONNECTIONS, **_options(config))
+        return redis.asyncio.Redis.from_pool(
+            redis.asyncio.BlockingConnectionPool.from_url(
+                url, max_connections=MAX_CONNECTIONS, timeout=config.timeout_s, **_options(config)
+            )
+        )
+    except (ValueError, RedisClusterException) as error:
+        raise ConfigInvalid(f'redis.url is "{without_password(url)}": {error}') from error
 
 
 def _options(config: RedisConfig) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     NoPermissionError,
+    RedisClusterException,
     RedisError,
     ResponseError,
 )
@@ -45,7 +46,7 @@ async def command(client: Redis | RedisCluster, *words: str | bytes | int) -> An
         if isinstance(error, (AuthenticationError, AuthorizationError, NoPermissionError)) or code != "ERR":
             raise StoreUnavailable(f"the store refuses: {error}") from error
         raise  # a fault in functions.lua
-    except (RedisError, OSError) as error:
+    except (RedisError, RedisClusterException, OSError) as error:  # the second is none of the first
         raise StoreUnavailable(f"the store does not answer: {error}") from error
 
 

@@ -2,6 +2,8 @@ import asyncio
 
 import pytest
 import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from fpserver.errors import AudioSilent, InvalidRequest, StoreUnavailable, TrackNotFound
 from fpserver.store.connect import Client
@@ -113,7 +115,7 @@ async def test_bytes_of_a_duplicate_whose_original_is_gone_are_queued_again(trac
 async def test_a_submit_that_is_sent_twice_is_answered_alike_and_queues_once(
     tracks: Tracks, backlog: Backlog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalogue.secrets, "token_hex", lambda n: "same nonce")
+    monkeypatch.setattr("secrets.token_hex", lambda n: "same nonce")
     batch_id = await tracks.create_batch(now=1.0)
     first = await tracks.submit([submission("a"), submission("b")], now=1.0, batch_id=batch_id)
     assert await tracks.submit([submission("a"), submission("b")], now=1.0, batch_id=batch_id) == first
@@ -276,6 +278,8 @@ async def test_a_page_examines_a_bounded_number_of_tracks(
 
 
 async def test_a_store_that_is_gone_is_named() -> None:
-    async with redis.asyncio.Redis(unix_socket_path="/nonexistent/socket", retry=None) as gone:
+    async with redis.asyncio.Redis(
+        unix_socket_path="/nonexistent/socket", retry=Retry(NoBackoff(), 0)
+    ) as gone:
         with pytest.raises(StoreUnavailable, match="does not answer"):
             await Tracks(gone, CONFIG).counts()
