@@ -8,7 +8,8 @@ import asyncio
 import hashlib
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
@@ -30,6 +31,7 @@ from fpserver.terms import (
     PENDING,
     Constellation,
     Fingerprint,
+    Hearing,
     Metadata,
     Submission,
     Submitted,
@@ -40,6 +42,7 @@ from fpserver.tracks.catalogue import TrackFilter
 
 log = structlog.get_logger()
 
+TWIN_S = 2.0  # more than the difference in length that `duplicates` accepts
 SPOOL_KEPT_S = 3600.0  # an upload is younger than this while it is being submitted
 NOT_THE_RECORDINGS_FAULT = (StoreUnavailable, Overloaded)
 
@@ -77,17 +80,17 @@ async def submit(
     return submitted
 
 
-async def index_track(services: Services, track: Track) -> TrackStatus:
+async def index_track(services: Services, track: Track, *, twins: "Twins") -> TrackStatus:
     """Hear a claimed track and put it into the index; returns how it ended.
 
     Whatever is wrong with the recording ends the track as failed, with the reason. Only an error that says
-    nothing about the recording is raised.
+    nothing about the recording is raised. Callers that index several at once share one `twins`.
 
     Raises:
         StoreUnavailable, Overloaded: the track has not ended; it must be tried again.
     """
     try:
-        status = await _index(services, track)
+        status = await _index(services, track, twins)
         code = ""
     except NOT_THE_RECORDINGS_FAULT:
         raise
@@ -102,7 +105,7 @@ async def index_track(services: Services, track: Track) -> TrackStatus:
     return status
 
 
-async def _index(services: Services, track: Track) -> TrackStatus:
+async def _index(services: Services, track: Track, twins: "Twins") -> TrackStatus:
     config, track_id = services.config, track.track_id
     path = path_of(track.source)
     if not await asyncio.to_thread(path.is_file):
@@ -111,14 +114,19 @@ async def _index(services: Services, track: Track) -> TrackStatus:
         hear_track, path, config.audio, config.fingerprint, timeout_s=config.audio.track_timeout_s
     )
     fingerprint = await asyncio.to_thread(fingerprint_of, hearing.constellation, config.fingerprint)
-    found = await services.tracks.claim_audio(track_id, audio_digest(fingerprint.constellation))
-    if found == track_id:
-        similar = await duplicates.find(services, track_id, fingerprint, hearing.duration_s)
-        found = track_id if similar is None else similar
-    if found != track_id:
-        await services.tracks.mark_duplicate(track_id, found, now=time.time())
-        return TrackStatus.DUPLICATE
+    holder = await services.tracks.claim_audio(track_id, audio_digest(fingerprint.constellation))
+    async with twins.one_at_a_time(hearing.duration_s):
+        if holder == track_id:
+            similar = await duplicates.find(services, track_id, fingerprint, hearing)
+            holder = track_id if similar is None else similar
+        if holder != track_id:
+            await services.tracks.mark_duplicate(track_id, holder, now=time.time())
+            return TrackStatus.DUPLICATE
+        return await _keep(services, track_id, fingerprint, hearing)
 
+
+async def _keep(services: Services, track_id: int, fingerprint: Fingerprint, hearing: Hearing) -> TrackStatus:
+    """Write the fingerprint, then commit."""
     start = time.perf_counter()
     await _add(services, track_id, fingerprint)
     committed = await services.tracks.mark_indexed(
@@ -131,6 +139,33 @@ async def _index(services: Services, track: Track) -> TrackStatus:
         metrics.STAGE_SECONDS.labels("ingest", stage).observe(seconds)
     metrics.INGESTED_AUDIO_SECONDS.inc(hearing.duration_s)
     return TrackStatus.INDEXED
+
+
+class Twins:
+    """Lets only one of several tracks of about the same length be compared and written at a time.
+
+    Copies of a recording have its length; of two that were indexed at the same moment, neither would find the
+    other in the index.
+    """
+
+    def __init__(self) -> None:
+        self._inside_s: list[float] = []
+        self._left = asyncio.Condition()
+
+    @asynccontextmanager
+    async def one_at_a_time(self, duration_s: float) -> AsyncIterator[None]:
+        """Wait until no track of about this length is inside."""
+        async with self._left:
+            await self._left.wait_for(
+                lambda: all(abs(other - duration_s) > TWIN_S for other in self._inside_s)
+            )
+            self._inside_s.append(duration_s)
+        try:
+            yield
+        finally:
+            async with self._left:
+                self._inside_s.remove(duration_s)
+                self._left.notify_all()
 
 
 async def _add(services: Services, track_id: int, fingerprint: Fingerprint) -> None:

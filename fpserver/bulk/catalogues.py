@@ -21,6 +21,7 @@ class RemoteCatalogue:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._batch_id: str | None = None
+        self._path_of_title: dict[str | None, Path | None] = {}  # None: several files have this title
 
     async def known(self, sha256s: Sequence[str]) -> dict[str, int]:
         """Those contents that the catalogue holds, with their tracks."""
@@ -29,6 +30,9 @@ class RemoteCatalogue:
     async def send(self, recordings: Sequence[Recording]) -> None:
         """Upload recordings into the run's batch."""
         files = [(recording.path, recording.path.name, recording.metadata) for recording in recordings]
+        for recording in recordings:
+            title = recording.metadata.title
+            self._path_of_title[title] = None if title in self._path_of_title else recording.path
         answer = await self._client.ingest(files, batch_id=self._batch_id)
         self._batch_id = answer["batch_id"]
 
@@ -44,10 +48,10 @@ class RemoteCatalogue:
         if self._batch_id is None:
             return []
         errors = (await self._client.batch(self._batch_id))["errors"]
-        return [(error["item"], error["message"]) for error in errors]
+        return [(self._shown(error["item"]), error["message"]) for error in errors]
 
     async def duplicates(self) -> dict[str, int]:
-        """Title of what turned out to be a recording that was there, and the track that holds it."""
+        """File or title of what turned out to be a recording that was there, and the track that holds it."""
         if self._batch_id is None:
             return {}
         found: dict[str, int] = {}
@@ -56,10 +60,14 @@ class RemoteCatalogue:
             page = await self._client.tracks(
                 batch_id=self._batch_id, status="duplicate", limit=200, cursor=cursor
             )
-            found |= {track["title"]: track["duplicate_of"] for track in page["tracks"]}
+            found |= {self._shown(track["title"]): track["duplicate_of"] for track in page["tracks"]}
             cursor = page["next_cursor"]
             if cursor is None:
                 return found
+
+    def _shown(self, title: str) -> str:
+        """The file of a title where it is clear, else the title."""
+        return str(self._path_of_title.get(title) or title)
 
 
 class OwnCatalogue:

@@ -17,7 +17,14 @@ import structlog
 
 from fpserver import metrics
 from fpserver.errors import FpserverError, StoreUnavailable
-from fpserver.ingest import NOT_THE_RECORDINGS_FAULT, index_track, place_of, resume_deletes, sweep_spool
+from fpserver.ingest import (
+    NOT_THE_RECORDINGS_FAULT,
+    Twins,
+    index_track,
+    place_of,
+    resume_deletes,
+    sweep_spool,
+)
 from fpserver.services import Services
 from fpserver.terms import Claim
 
@@ -42,6 +49,7 @@ class Worker:
         self.place = place_of(services.config)
         self.consumer = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}"
         self.in_hand: dict[str, Claim] = {}
+        self._twins = Twins()
         self._taking = asyncio.Lock()  # one lane at a time waits at the backlog
         self._next_take_over = 0.0
 
@@ -101,7 +109,7 @@ class Worker:
         """
         track = claim.track
         try:
-            status = await index_track(self.services, track)
+            status = await index_track(self.services, track, twins=self._twins)
         except NOT_THE_RECORDINGS_FAULT as error:
             log.warning("worker.puts_back", track_id=track.track_id, reason=error.message)
             await _insist(lambda: self.services.backlog.retry(self.place, claim, now=time.time()))

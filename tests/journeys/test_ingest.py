@@ -1,16 +1,17 @@
 """The catalogue file's walk, with a real decoder, pool and store."""
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from fpserver.audio.encode import encode
+from fpserver.config import RedisConfig
 from fpserver.errors import StoreUnavailable, TrackNotFound
-from fpserver.ingest import delete_track, index_track, place_of, resume_deletes, spool_dir, sweep_spool
+from fpserver.ingest import Twins, delete_track, index_track, place_of, resume_deletes, spool_dir, sweep_spool
 from fpserver.services import Services
 from fpserver.store.connect import Client
-from fpserver.config import RedisConfig
 from fpserver.terms import TrackStatus
 from tests.opened import opened, song_file, submit_files
 from tests.synth import RATE_HZ, silence, song
@@ -26,7 +27,7 @@ async def index(services: Services, path: Path, *, scheme: str = "file") -> tupl
     (submitted,) = await submit_files(services, [path], scheme=scheme)
     claim = await services.backlog.claim(place_of(services.config), "test", block_s=1.0)
     assert claim is not None and claim.track.track_id == submitted.track_id
-    status = await index_track(services, claim.track)
+    status = await index_track(services, claim.track, twins=Twins())
     await services.backlog.finish(claim.track.place, claim.ticket)
     return submitted.track_id, status
 
@@ -44,7 +45,7 @@ async def test_indexing_a_track_again_changes_nothing(services: Services, tmp_pa
     track_id, _ = await index(services, song_file(tmp_path, 1))
     before = await services.index.stats()
     track = (await services.tracks.get([track_id]))[track_id]
-    assert await index_track(services, track) is TrackStatus.INDEXED
+    assert await index_track(services, track, twins=Twins()) is TrackStatus.INDEXED
     assert (await services.index.stats()).n_postings == before.n_postings
 
 
@@ -93,7 +94,7 @@ async def test_a_file_that_is_gone_fails_as_missing(services: Services, tmp_path
     (submitted,) = await submit_files(services, [path])
     path.unlink()
     track = (await services.tracks.get([submitted.track_id]))[submitted.track_id]
-    assert await index_track(services, track) is TrackStatus.FAILED
+    assert await index_track(services, track, twins=Twins()) is TrackStatus.FAILED
     track = (await services.tracks.get([submitted.track_id]))[submitted.track_id]
     assert track.error_code == "source_missing"
 
@@ -127,14 +128,12 @@ async def test_a_file_that_is_ingested_in_place_stays(services: Services, tmp_pa
 async def test_a_track_cancelled_while_it_was_heard_leaves_nothing(
     services: Services, tmp_path: Path
 ) -> None:
-    import time
-
     batch_id = await services.tracks.create_batch(now=time.time())
     (submitted,) = await submit_files(services, [song_file(tmp_path, 1)], batch_id=batch_id)
     claim = await services.backlog.claim(place_of(services.config), "test", block_s=1.0)
     assert claim is not None
     await services.tracks.cancel_batch(batch_id, now=time.time())
-    assert await index_track(services, claim.track) is TrackStatus.CANCELLED
+    assert await index_track(services, claim.track, twins=Twins()) is TrackStatus.CANCELLED
     assert (await services.index.stats()).n_postings == 0
     assert await services.index.constellations([submitted.track_id]) == {}
 
@@ -177,14 +176,12 @@ async def test_a_store_that_is_away_is_no_fault_of_the_recording(
     track = (await services.tracks.get([submitted.track_id]))[submitted.track_id]
     monkeypatch.setattr("fpserver.index.store.Index.add", away)
     with pytest.raises(StoreUnavailable):
-        await index_track(services, track)
+        await index_track(services, track, twins=Twins())
     monkeypatch.undo()
     assert (await services.tracks.get([submitted.track_id]))[submitted.track_id].status is TrackStatus.QUEUED
 
 
 async def test_uploads_whose_tracks_have_ended_are_swept_and_others_stay(services: Services) -> None:
-    import time
-
     spool = spool_dir(services.config)
     spool.mkdir(parents=True, exist_ok=True)
     left, waiting = spool / "left", spool / "waiting"

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from fpserver.audio.encode import encode
 from fpserver.config import RedisConfig
 from fpserver.errors import StoreUnavailable
-from fpserver.ingest import place_of
+from fpserver.ingest import Twins, index_track, place_of
 from fpserver.services import Services
 from fpserver.store.connect import Client
 from fpserver.terms import Track, TrackStatus
 from fpserver.worker import loop
 from fpserver.worker.loop import work
 from tests.opened import ended, opened, postings_settled, song_file, submit_files, working
+from tests.synth import RATE_HZ, song
 
 
 @pytest.fixture
@@ -63,11 +65,11 @@ async def test_a_claim_of_a_worker_that_died_is_taken_over(services: Services, t
 async def test_a_track_that_takes_long_is_not_taken_over(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = loop.index_track
+    real = index_track
 
-    async def slow(services: Services, track: Track) -> TrackStatus:
+    async def slow(services: Services, track: Track, *, twins: Twins) -> TrackStatus:
         await asyncio.sleep(4 * services.config.tracks.claim_idle_s)
-        return await real(services, track)
+        return await real(services, track, twins=twins)
 
     monkeypatch.setattr(loop, "index_track", slow)
     (submitted,) = await submit_files(services, [song_file(tmp_path, 1, duration_s=6.0)])
@@ -79,14 +81,14 @@ async def test_a_track_that_takes_long_is_not_taken_over(
 async def test_a_track_goes_back_when_the_store_fails_and_is_ended_when_it_is_back(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, n_calls = loop.index_track, 0
+    real, n_calls = index_track, 0
 
-    async def twice_away(services: Services, track: Track) -> TrackStatus:
+    async def twice_away(services: Services, track: Track, *, twins: Twins) -> TrackStatus:
         nonlocal n_calls
         n_calls += 1
         if n_calls <= 2:
             raise StoreUnavailable("away")
-        return await real(services, track)
+        return await real(services, track, twins=twins)
 
     monkeypatch.setattr(loop, "index_track", twice_away)
     (submitted,) = await submit_files(services, [song_file(tmp_path, 1, duration_s=6.0)])
@@ -99,12 +101,12 @@ async def test_a_track_goes_back_when_the_store_fails_and_is_ended_when_it_is_ba
 async def test_a_fault_of_ours_is_tried_again_and_then_fails_only_its_own_track(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = loop.index_track
+    real = index_track
 
-    async def faulty(services: Services, track: Track) -> TrackStatus:
+    async def faulty(services: Services, track: Track, *, twins: Twins) -> TrackStatus:
         if track.metadata.title == "song-1":
             raise ZeroDivisionError("a fault")
-        return await real(services, track)
+        return await real(services, track, twins=twins)
 
     monkeypatch.setattr(loop, "index_track", faulty)
     submitted = await submit_files(services, [song_file(tmp_path, seed, duration_s=6.0) for seed in (1, 2)])
@@ -120,12 +122,12 @@ async def test_a_fault_of_ours_is_tried_again_and_then_fails_only_its_own_track(
 async def test_a_worker_that_is_stopped_ends_what_it_has_begun(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, real = asyncio.Event(), loop.index_track
+    begun, real = asyncio.Event(), index_track
 
-    async def told(services: Services, track: Track) -> TrackStatus:
+    async def told(services: Services, track: Track, *, twins: Twins) -> TrackStatus:
         begun.set()
         await asyncio.sleep(0.3)
-        return await real(services, track)
+        return await real(services, track, twins=twins)
 
     monkeypatch.setattr(loop, "index_track", told)
     (submitted,) = await submit_files(services, [song_file(tmp_path, 1, duration_s=6.0)])
@@ -143,7 +145,7 @@ async def test_what_the_drain_does_not_end_goes_back_into_the_backlog(
 ) -> None:
     begun = asyncio.Event()
 
-    async def endless(services: Services, track: Track) -> TrackStatus:
+    async def endless(services: Services, track: Track, *, twins: Twins) -> TrackStatus:
         begun.set()
         await asyncio.sleep(3600)
         raise AssertionError
@@ -188,5 +190,18 @@ async def test_a_delete_that_somebody_began_is_ended_by_a_worker(services: Servi
     async with working(services):
         assert await postings_settled(services, 0) == 0
         async with asyncio.timeout(5):
-            while await services.tracks.get([submitted.track_id]):
+            while await services.tracks.get([submitted.track_id]):  # noqa: ASYNC110 – a worker's, no event of ours
                 await asyncio.sleep(0.05)
+
+
+async def test_of_copies_that_are_heard_at_the_same_moment_one_is_the_duplicate(
+    client: Client, store_config: RedisConfig, tmp_path: Path
+) -> None:
+    wav, mp3 = tmp_path / "a.wav", tmp_path / "b.mp3"
+    wav.write_bytes(encode(song(1, 30.0), RATE_HZ, container="wav"))
+    mp3.write_bytes(encode(song(1, 30.0), RATE_HZ, container="mp3", bitrate=96_000))
+    async with opened(store_config, pool_processes=2) as services:
+        submitted = await submit_files(services, [wav, mp3])
+        async with working(services):
+            tracks = await ended(services, [each.track_id for each in submitted])
+    assert sorted(track.status for track in tracks.values()) == [TrackStatus.DUPLICATE, TrackStatus.INDEXED]
