@@ -12,8 +12,16 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from redis.asyncio import Redis
-from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.exceptions import RedisClusterException, RedisError, ResponseError, SlotNotCoveredError
+from redis.asyncio.cluster import ClusterNode, PipelineCommand, RedisCluster
+from redis.exceptions import (
+    ClusterDownError,
+    MovedError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+    SlotNotCoveredError,
+)
+from redis.exceptions import ConnectionError as NoConnection
 
 from fpserver.errors import StoreUnavailable
 
@@ -22,6 +30,7 @@ Observer: TypeAlias = Callable[[str, float, bool], None]  # node, seconds, all c
 Reply: TypeAlias = Any  # bytes, int, list or None: what the command answers
 
 STORE_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
+CHANGED = (NoConnection, MovedError, ClusterDownError, SlotNotCoveredError)  # another node may hold it now
 SINGLE_NODE = "store"  # name of the node that is no Cluster's
 
 
@@ -47,13 +56,16 @@ class Nodes:
         self._observe = observe or (lambda node, seconds, ok: None)
 
     async def ask(self, calls: Sequence[Call], *, timeout_s: float) -> list[Reply | StoreUnavailable]:
-        """Replies in the order of the calls. A node that lacks the function library is given it, once."""
-        replies = await self._ask(calls, timeout_s)
-        lacking = [i for i, reply in enumerate(replies) if _is_function_missing(reply)]
-        if lacking:
-            await self._load_functions(timeout_s)
-            again = await self._ask([calls[i] for i in lacking], timeout_s)
-            for i, reply in zip(lacking, again, strict=True):
+        """Replies in the order of the calls.
+
+        What failed because the function library is missing or the Cluster has changed is put right and asked once
+        more. So calls must be such that repeating them does no harm.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        replies = await self._ask(calls, deadline)
+        again = [i for i, reply in enumerate(replies) if isinstance(reply, CHANGED) or _lacks_function(reply)]
+        if again and await self._put_right([replies[i] for i in again], deadline):
+            for i, reply in zip(again, await self._ask([calls[i] for i in again], deadline), strict=True):
                 replies[i] = reply
         return [
             StoreUnavailable(f"the store did not answer for {call.key}: {_said(reply)}")
@@ -92,46 +104,45 @@ class Nodes:
         except STORE_ERRORS as error:
             raise StoreUnavailable(f"the store did not say what memory it uses: {_said(error)}") from error
 
-    async def _ask(self, calls: Sequence[Call], timeout_s: float) -> list[Reply | Exception]:
+    async def _ask(self, calls: Sequence[Call], deadline: float) -> list[Reply | Exception]:
         no_node = SlotNotCoveredError("no node of the Cluster holds its slot")
         replies: list[Reply | Exception] = [no_node] * len(calls)
-        try:
-            async with asyncio.timeout(timeout_s):
-                by_node = await self._by_node(calls)
-        except STORE_ERRORS as error:
-            return [error] * len(calls)
 
         async def ask_node(node: ClusterNode | None, indices: list[int]) -> None:
-            answers = await self._ask_node(node, [calls[i] for i in indices], timeout_s)
+            answers = await self._ask_node(node, [calls[i] for i in indices], deadline)
             for i, answer in zip(indices, answers, strict=True):
                 replies[i] = answer
 
+        try:
+            async with asyncio.timeout_at(deadline):
+                by_node = await self._by_node(calls)
+        except STORE_ERRORS as error:
+            return [error] * len(calls)
         await asyncio.gather(*(ask_node(node, indices) for node, indices in by_node))
         return replies
 
     async def _ask_node(
-        self, node: ClusterNode | None, calls: Sequence[Call], timeout_s: float
+        self, node: ClusterNode | None, calls: Sequence[Call], deadline: float
     ) -> list[Reply | Exception]:
         start = time.perf_counter()
-        where: dict[str, Any] = {"target_nodes": node} if node else {}
-        replies: list[Reply | Exception]
         try:
-            async with asyncio.timeout(timeout_s):
-                pipeline = self._client.pipeline(transaction=False)
-                for call in calls:
-                    pipeline.execute_command(*call.command, **where)
-                replies = await pipeline.execute(raise_on_error=False)
+            async with asyncio.timeout_at(deadline):
+                replies = await (self._pipeline(calls) if node is None else _pipeline_of_node(node, calls))
         except STORE_ERRORS as error:
             replies = [error] * len(calls)
         ok = not any(isinstance(reply, Exception) for reply in replies)
         self._observe(node.name if node else SINGLE_NODE, time.perf_counter() - start, ok)
         return replies
 
-    async def _by_node(self, calls: Sequence[Call]) -> list[tuple[ClusterNode | None, list[int]]]:
-        """Indices of the calls that each node is to answer; without those whose slot no node holds.
+    async def _pipeline(self, calls: Sequence[Call]) -> list[Reply | Exception]:
+        pipeline = self._client.pipeline(transaction=False)
+        for call in calls:
+            pipeline.execute_command(*call.command)
+        replies: list[Reply | Exception] = await pipeline.execute(raise_on_error=False)
+        return replies
 
-        A Cluster's node is named to its client, which would otherwise ask the server where a call has its keys.
-        """
+    async def _by_node(self, calls: Sequence[Call]) -> list[tuple[ClusterNode | None, list[int]]]:
+        """Indices of the calls that each node is to answer; without those whose slot no node holds."""
         if isinstance(self._client, Redis):
             return [(None, list(range(len(calls))))]
         await self._client.initialize()
@@ -142,18 +153,41 @@ class Nodes:
                     groups.setdefault(node.name, (node, []))[1].append(i)
         return list(groups.values())
 
-    async def _load_functions(self, timeout_s: float) -> None:
-        command = ("FUNCTION LOAD", "REPLACE", self._functions)
-        everywhere: dict[str, Any] = {"target_nodes": RedisCluster.PRIMARIES}
+    async def _put_right(self, failures: Sequence[Reply | Exception], deadline: float) -> bool:
+        """Load the function library where it is missing, and ask anew which node holds what. True when done."""
         try:
-            async with asyncio.timeout(timeout_s):
-                is_cluster = isinstance(self._client, RedisCluster)
-                await self._client.execute_command(*command, **(everywhere if is_cluster else {}))
+            async with asyncio.timeout_at(deadline):
+                if isinstance(self._client, RedisCluster):
+                    await (
+                        self._client.nodes_manager.initialize()
+                    )  # keeps the connections of nodes known already
+                if any(map(_lacks_function, failures)):
+                    await self._load_functions()
         except STORE_ERRORS:
-            return  # the calls that are repeated say what is wrong
+            return False  # what failed says why
+        return True
+
+    async def _load_functions(self) -> None:
+        command = ("FUNCTION LOAD", "REPLACE", self._functions)
+        if isinstance(self._client, Redis):
+            await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+        else:
+            everywhere = {"target_nodes": RedisCluster.PRIMARIES}
+            await self._client.execute_command(*command, **everywhere)
 
 
-def _is_function_missing(reply: Reply | Exception) -> bool:
+async def _pipeline_of_node(node: ClusterNode, calls: Sequence[Call]) -> list[Reply | Exception]:
+    """A pipeline to one node of a Cluster, the errors of single calls being their replies.
+
+    Not redis-py's pipeline of a Cluster: when one node is gone, that closes the connections to all others too. It also
+    follows ASK to the node that a slot is moving to, where a function would take keys not yet moved for empty.
+    """
+    commands = [PipelineCommand(i, *call.command) for i, call in enumerate(calls)]
+    await node.execute_pipeline(commands)
+    return [command.result for command in commands]
+
+
+def _lacks_function(reply: Reply | Exception) -> bool:
     return isinstance(reply, ResponseError) and "function not found" in str(reply).lower()
 
 

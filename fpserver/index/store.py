@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from itertools import zip_longest
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,6 +25,8 @@ FUNCTIONS = files(__package__).joinpath("functions.lua").read_text(encoding="utf
 MAX_POSTINGS_PER_ADDITION = 2048
 MAX_HASHES_PER_REMOVAL = 512
 MAX_HASHES_PER_QUESTION = 8192
+
+Question: TypeAlias = tuple[int, keys.Indices]  # a shard, and which of the hashes it is asked
 
 
 class Index:
@@ -90,24 +93,9 @@ class Index:
         Raises:
             StoreUnavailable: no shard answered.
         """
-        pieces = keys.by_shard(hashes, n_shards=self._config.n_shards, max_items=MAX_HASHES_PER_QUESTION)
-        questions = [
-            (shard, indices)
-            for shard, indices_of_shard in enumerate(pieces)
-            for indices in indices_of_shard or [np.zeros(0, np.int64)]  # each is asked how much it holds
-        ]
-        room = max(1, self._config.max_postings_per_lookup // len(questions))
-        calls = [
-            Call.function(
-                "fpserver_index_lookup",
-                keys.of_reading(shard),
-                self._config.max_postings_per_hash,
-                room,
-                codec.pack_question(hashes[indices]),
-            )
-            for shard, indices in questions
-        ]
-        return _lookup_of(questions, await self._read(calls))
+        questions, calls = await asyncio.to_thread(self._pack_questions, hashes)
+        replies = await self._read(calls)
+        return await asyncio.to_thread(_lookup_of, questions, replies)
 
     async def constellations(self, track_ids: Sequence[int]) -> dict[int, Constellation]:
         """Constellations of these tracks, in one round trip per node.
@@ -176,6 +164,23 @@ class Index:
     def _shard_of_track(self, track_id: int) -> int:
         return keys.shard_of_track(track_id, n_shards=self._config.n_shards)
 
+    def _pack_questions(self, hashes: Hashes) -> tuple[list[Question], list[Call]]:
+        """Questions to all shards, also those that have none of the hashes: each says how much it holds."""
+        pieces = keys.by_shard(hashes, n_shards=self._config.n_shards, max_items=MAX_HASHES_PER_QUESTION)
+        nothing = np.zeros(0, np.int64)
+        questions = [(shard, indices) for shard, some in enumerate(pieces) for indices in some or [nothing]]
+        max_postings = max(1, self._config.max_postings_per_lookup // len(questions))
+        return questions, [
+            Call.function(
+                "fpserver_index_lookup",
+                keys.of_reading(shard),
+                self._config.max_postings_per_hash,
+                max_postings,
+                codec.pack_question(hashes[indices]),
+            )
+            for shard, indices in questions
+        ]
+
     def _pack_addition(self, track_id: int, landmarks: Landmarks) -> list[list[Call]]:
         """Calls that add the landmarks: per shard, in the order in which they must be made."""
         pieces = keys.by_shard(
@@ -220,10 +225,8 @@ def _in_step(calls_of_shards: list[list[Call]]) -> Iterator[list[Call]]:
         yield [call for call in calls if call is not None]
 
 
-def _lookup_of(
-    questions: Sequence[tuple[int, keys.Indices]], replies: Sequence[Reply | StoreUnavailable]
-) -> Lookup:
-    """Answers of the function put together; `questions` are (shard, indices of the hashes asked)."""
+def _lookup_of(questions: Sequence[Question], replies: Sequence[Reply | StoreUnavailable]) -> Lookup:
+    """Answers of the function put together, without those that are missing."""
     hash_index = [np.zeros(0, np.int64)]
     postings: list[bytes] = []
     n_indexed: dict[int, int] = {}  # by shard: one of many hashes is asked several questions

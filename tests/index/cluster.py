@@ -19,8 +19,8 @@ N_SLOTS = 16384
 class Node:
     """One master: a process on a folder and a port of its own."""
 
-    def __init__(self, folder: Path, *, port: int, bus_port: int) -> None:
-        self.folder, self.port, self.bus_port = folder, port, bus_port
+    def __init__(self, folder: Path, slots: range, *, port: int, bus_port: int) -> None:
+        self.folder, self.slots, self.port, self.bus_port = folder, slots, port, bus_port
         self.redis = Redis(port=port)
         self.start()
 
@@ -78,9 +78,10 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         ports = iter(free_ports(6))
         self.nodes = []
-        for name in "abc":
-            (folder / name).mkdir()
-            self.nodes.append(Node(folder / name, port=next(ports), bus_port=next(ports)))
+        for i in range(3):
+            (folder / str(i)).mkdir()
+            slots = range(N_SLOTS * i // 3, N_SLOTS * (i + 1) // 3)
+            self.nodes.append(Node(folder / str(i), slots, port=next(ports), bus_port=next(ports)))
 
     @property
     def url(self) -> str:
@@ -89,7 +90,7 @@ class Cluster:
     async def join(self) -> None:
         for i, node in enumerate(self.nodes):
             await until(node.answers)
-            node.redis.cluster("ADDSLOTSRANGE", N_SLOTS * i // 3, N_SLOTS * (i + 1) // 3 - 1)
+            node.redis.cluster("ADDSLOTSRANGE", node.slots.start, node.slots.stop - 1)
             node.redis.cluster("SET-CONFIG-EPOCH", i + 1)
         first = self.nodes[0]
         for node in self.nodes[1:]:
@@ -99,6 +100,23 @@ class Cluster:
     async def whole(self) -> None:
         """Wait until every node finds it whole."""
         await until(lambda: all(node.sees_all() for node in self.nodes))
+
+    def begin_move(self, slot: int, source: Node, target: Node) -> None:
+        """From now on the slot's keys may be on either node."""
+        target.redis.cluster("SETSLOT", slot, "IMPORTING", source.redis.cluster("MYID").decode())
+        source.redis.cluster("SETSLOT", slot, "MIGRATING", target.redis.cluster("MYID").decode())
+
+    def carry(self, slot: int, source: Node, target: Node, *, n_keys: int) -> None:
+        """Move some of the slot's keys, if there are any."""
+        if names := source.redis.cluster("GETKEYSINSLOT", slot, n_keys):
+            source.redis.migrate("127.0.0.1", target.port, names, 0, 5000)
+
+    def end_move(self, slot: int, source: Node, target: Node) -> None:
+        """Move the other keys, and the slot."""
+        while source.redis.cluster("COUNTKEYSINSLOT", slot):
+            self.carry(slot, source, target, n_keys=1000)
+        for node in (target, source):
+            node.redis.cluster("SETSLOT", slot, "NODE", target.redis.cluster("MYID").decode())
 
     def end(self) -> None:
         for node in self.nodes:
