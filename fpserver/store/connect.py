@@ -17,7 +17,7 @@ from urllib.parse import quote
 import redis.asyncio
 import redis.asyncio.cluster
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError
 
@@ -30,8 +30,7 @@ Client: TypeAlias = redis.asyncio.Redis | redis.asyncio.RedisCluster
 EMBEDDED = "embedded"
 SCHEMES = ("redis://", "rediss://", "unix://", "redis+cluster://", "rediss+cluster://")
 RESP_VERSION = 2  # pinned: replies of some commands differ between versions
-FIRST_PAUSE_S = 0.05
-LONGEST_PAUSE_S = 0.5
+PAUSE_S = 0.1  # between attempts to connect
 SHORTEST_TIMEOUT_S = 3.0  # blocking reads wait a second at most: a working server always answers before this
 MAX_CONNECTIONS = 64  # of a process; who comes while all are in use waits for one
 MAX_CLUSTER_CONNECTIONS = 1024  # the same per node, but who comes while all are in use is refused
@@ -138,8 +137,8 @@ def _options(config: RedisConfig) -> dict[str, Any]:
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         "retry": Retry(
-            ExponentialBackoff(cap=LONGEST_PAUSE_S, base=FIRST_PAUSE_S),
-            retries=4 + round(timeout_s / LONGEST_PAUSE_S),
+            ConstantBackoff(PAUSE_S),
+            retries=round(timeout_s / PAUSE_S),
             supported_errors=(RedisConnectionError,),  # not TimeoutError: one limit is enough
         ),
     }

@@ -4,12 +4,14 @@ import pytest
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
 
 from fpserver.errors import AudioSilent, InvalidRequest, StoreUnavailable, TrackNotFound
 from fpserver.store.connect import Client
 from fpserver.terms import Metadata, Submission, TrackStatus
-from fpserver.tracks import catalogue
+from fpserver.tracks import catalogue, codec
 from fpserver.tracks.backlog import Backlog
+from fpserver.tracks.calls import call
 from fpserver.tracks.catalogue import TrackFilter, Tracks
 from tests.tracks.offers import CONFIG, PLACE, sha256, submission, submit
 
@@ -275,6 +277,24 @@ async def test_a_page_examines_a_bounded_number_of_tracks(
         page, after = await tracks.page(after=after, limit=5, filters=TrackFilter(q="s4"))
         steps.append(([track.metadata.title for track in page], after))
     assert steps == [(["s4"], 20), ([], 40), (["s40", "s41", "s42", "s43", "s44"], None)]
+
+
+async def test_functions_that_were_lost_are_loaded_again(client: Client, tracks: Tracks) -> None:
+    await client.execute_command("FUNCTION", "FLUSH")
+    assert await submit(tracks, "a") == [1]
+
+
+async def test_a_store_that_refuses_is_named_and_a_fault_of_ours_is_not_hidden(
+    client: Client, tracks: Tracks
+) -> None:
+    await client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(StoreUnavailable, match="maxmemory"):
+            await submit(tracks, "a")
+    finally:
+        await client.config_set("maxmemory", 0)
+    with pytest.raises(ResponseError, match="must be strings"):
+        await call(client, "submit", "1.0", "", "nonce", codec.pack([{"title": "no content"}]))
 
 
 async def test_a_store_that_is_gone_is_named() -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from redis.asyncio import RedisCluster
 
 from fpserver.config import RedisConfig
 from fpserver.errors import AudioSilent, InvalidRequest
@@ -30,6 +31,7 @@ async def cluster_client(tmp_path: Path) -> AsyncIterator[Client]:
 async def test_the_whole_walk_on_a_cluster(cluster_client: Client) -> None:
     await load_functions(cluster_client, FUNCTIONS)
     await load_functions(cluster_client, FUNCTIONS)
+    await cluster_client.execute_command("FUNCTION FLUSH", target_nodes=RedisCluster.PRIMARIES)
     tracks, backlog = Tracks(cluster_client, CONFIG), Backlog(cluster_client, CONFIG)
 
     batch_id = await tracks.create_batch(now=1.0)
