@@ -21,11 +21,12 @@ from fpserver.terms import Constellation, Samples
 MIN_HZ, MAX_HZ = 130.0, 5000.0  # what loudspeakers, phones and 32 kbit/s codecs let through
 WHITENING_FRAMES, WHITENING_BINS = 20, 12  # half widths of the surroundings
 PEAK_FRAMES, PEAK_BINS = 3, 4  # half widths of the neighbourhood a peak rules
-FLOOR_DB = -90.0  # of full scale; quieter cells are silence, whatever stands out there
+RANGE_DB = 75.0  # below the loudest cell of the surroundings; deeper cells count as so deep
+FLOOR_DB = -110.0  # of full scale; quieter cells are silence, whatever stands out there
 MIN_LEVEL_DB = 3.0
 LEVEL_STEP_DB = 0.25
 BLOCK_FRAMES = 4096  # 7 MB of float32 at a time
-CONTEXT_FRAMES = WHITENING_FRAMES + PEAK_FRAMES
+CONTEXT_FRAMES = 2 * WHITENING_FRAMES + PEAK_FRAMES  # the floor of the cells whose mean a peak needs
 
 Spectrogram = npt.NDArray[np.float32]  # (n_frames, n_bins) of the band, dB
 
@@ -91,10 +92,16 @@ def log_spectrogram(samples: Samples, config: FingerprintConfig) -> Spectrogram:
 
 
 def whiten(decibels: Spectrogram) -> Spectrogram:
-    """Height of each cell above the mean of its surroundings, dB; cells below FLOOR_DB count as FLOOR_DB."""
-    floored = np.maximum(decibels, np.float32(FLOOR_DB))
+    """Height of each cell above the mean of its surroundings, dB.
+
+    Cells deeper than RANGE_DB under the loudest of the surrounding frames count as just so deep: how loud a
+    recording is changes nothing, and neither does what an encoder leaves in the gaps.
+    """
+    n_frames = 2 * WHITENING_FRAMES + 1
+    loudest = maximum_filter1d(decibels.max(axis=1), n_frames, mode="nearest")
+    floored = np.maximum(decibels, np.maximum(loudest - np.float32(RANGE_DB), np.float32(FLOOR_DB))[:, None])
     mean = uniform_filter1d(floored, 2 * WHITENING_BINS + 1, axis=1, mode="nearest")
-    mean = uniform_filter1d(mean, 2 * WHITENING_FRAMES + 1, axis=0, mode="nearest")
+    mean = uniform_filter1d(mean, n_frames, axis=0, mode="nearest")
     whitened: Spectrogram = floored - mean
     return whitened
 

@@ -1,0 +1,1 @@
+"""Long measurements, each one command; results go to `loadtest/results/`."""

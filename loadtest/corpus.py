@@ -1,0 +1,121 @@
+"""The recordings that measurements are made on: a folder of real music, split into catalogue and unknown.
+
+A folder with `tracks.csv` (path, seconds, package, cluster, repeat_frac, lead_sil_s, trail_sil_s, near) is read by
+it; any other folder by the files it holds, one cluster per sub-folder. `noise.csv` (path, noise_type) beside it
+names noise and speech. Recordings that share an artist or a package are never split between the two halves.
+"""
+
+import csv
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from fpserver.audio.decode import decode
+from fpserver.errors import AudioError
+from fpserver.files import find_audio
+from fpserver.terms import Samples
+
+RATE_HZ = 44100
+MIN_TRACK_S = 25.0
+MAX_REPEAT = 0.3  # share of a track that repeats itself; beyond, several offsets are true
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """A file of the corpus, and what matters for measuring with it."""
+
+    path: Path
+    seconds: float
+    cluster: str
+    repeats: bool = False
+    head_s: float = 0.0  # silence at its ends: no clips there
+    tail_s: float = 0.0
+    kind: str = "music"
+
+
+def music(folder: Path) -> list[Recording]:
+    """Recordings of at least 25 s, ordered by path."""
+    table = folder / "tracks.csv"
+    if not table.is_file():
+        files = [(path, path.parent.name) for path in find_audio([folder])]
+        found = [Recording(path=path, seconds=_seconds(path), cluster=cluster) for path, cluster in files]
+    else:
+        found = [_recording(folder, row) for row in _rows(table)]
+    return sorted((each for each in found if each.seconds >= MIN_TRACK_S), key=lambda each: str(each.path))
+
+
+def noises(folder: Path) -> list[Recording]:
+    """Noise and speech of the corpus, by kind; none where there is no table."""
+    table = folder / "noise.csv"
+    rows = _rows(table) if table.is_file() else []
+    return [
+        Recording(
+            path=folder / row["path"],
+            seconds=float(row["seconds"]),
+            cluster=row["package"],
+            kind="speech" if row["noise_type"] == "babble" else row["noise_type"],
+        )
+        for row in rows
+    ]
+
+
+def split(
+    recordings: list[Recording], *, n_catalogue: int, seed: int
+) -> tuple[list[Recording], list[Recording]]:
+    """Whole clusters, shuffled, until `n_catalogue` are catalogued; the others are unknown to it."""
+    clusters: dict[str, list[Recording]] = defaultdict(list)
+    for recording in recordings:
+        clusters[recording.cluster].append(recording)
+    names = sorted(clusters)
+    np.random.default_rng(seed).shuffle(names)
+    catalogue: list[Recording] = []
+    unknown: list[Recording] = []
+    for name in names:
+        (catalogue if len(catalogue) < n_catalogue else unknown).extend(clusters[name])
+    return catalogue, unknown
+
+
+@cache
+def samples_of(path: Path, rate_hz: int = RATE_HZ) -> Samples | None:
+    """A whole recording, mono; None where it cannot be decoded."""
+    try:
+        return decode(path, rate_hz=rate_hz, max_s=4 * 3600, max_bytes=2**31, cut=True).samples
+    except AudioError:
+        return None
+
+
+def cut(recording: Recording, seconds: float, rng: np.random.Generator) -> tuple[float, Samples]:
+    """(start_s, samples) of a random cut that is not silent."""
+    samples = samples_of(recording.path)
+    if samples is None:
+        raise ValueError(f"{recording.path} cannot be decoded")
+    last_s = len(samples) / RATE_HZ - recording.tail_s - seconds
+    while True:
+        start = round(rng.uniform(min(recording.head_s, last_s), last_s) * RATE_HZ)
+        piece = samples[start : start + round(seconds * RATE_HZ)]
+        if np.sqrt(np.mean(piece**2)) > 1e-3:
+            return start / RATE_HZ, piece
+
+
+def _recording(folder: Path, row: dict[str, str]) -> Recording:
+    return Recording(
+        path=folder / row["path"],
+        seconds=float(row["seconds"]),
+        cluster=row["cluster"] or row["package"],
+        repeats=float(row["repeat_frac"] or 0) > MAX_REPEAT or bool(row["near"]),
+        head_s=float(row["lead_sil_s"] or 0),
+        tail_s=float(row["trail_sil_s"] or 0),
+    )
+
+
+def _seconds(path: Path) -> float:
+    samples = samples_of(path)
+    return 0.0 if samples is None else len(samples) / RATE_HZ
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

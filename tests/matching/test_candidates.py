@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+
+from fpserver.matching.candidates import candidates_of, hits_of, mean_alignment
+from fpserver.terms import Hits, Lookup
+
+
+def hits(*rows: tuple[int, int, int]) -> Hits:
+    """Hits of weight 1 from (track_id, track_offset, query_offset)."""
+    track_id, track_offset, query_offset = np.array(rows, np.int64).reshape(-1, 3).T
+    return Hits(
+        track_id=track_id,
+        track_offset=track_offset.astype(np.int32),
+        query_offset=query_offset.astype(np.int32),
+        weight=np.ones(len(rows)),
+    )
+
+
+def test_hits_that_agree_on_an_alignment_are_one_candidate() -> None:
+    found = candidates_of(
+        hits((7, 110, 10), (7, 150, 50), (7, 290, 190), (8, 5, 1), (8, 99, 3)), max_candidates=10
+    )
+    best = found[0]
+    assert (best.track_id, best.alignment, best.votes, best.n_votes) == (7, 100, 3.0, 3)
+
+
+def test_neighbouring_alignments_vote_together_and_are_one_candidate() -> None:
+    found = candidates_of(hits((1, 100, 0), (1, 101, 0), (1, 102, 1), (1, 500, 0)), max_candidates=10)
+    assert [(each.alignment, each.votes) for each in found] == [(100, 3.0), (500, 1.0)]
+
+
+def test_a_clip_that_begins_before_its_track_has_a_negative_alignment() -> None:
+    (found,) = candidates_of(hits((3, 2, 40), (3, 12, 50)), max_candidates=1)
+    assert found.alignment == -38
+    assert found.track_id == 3
+
+
+def test_neighbours_of_different_tracks_do_not_vote_together() -> None:
+    found = candidates_of(hits((1, 100, 0), (2, 100, 0)), max_candidates=10)
+    assert [each.votes for each in found] == [1.0, 1.0]
+
+
+def test_candidates_are_bounded_and_ordered_by_votes_then_track() -> None:
+    rows = [(track, 50 + i, i) for track in (3, 1, 2) for i in range(4)] + [(9, 7, 1)]
+    found = candidates_of(hits(*rows), max_candidates=3)
+    assert [each.track_id for each in found] == [1, 2, 3]
+
+
+def test_no_hits_make_no_candidates() -> None:
+    assert candidates_of(hits(), max_candidates=5) == []
+
+
+def test_candidates_are_those_that_a_plain_count_gives(rng: np.random.Generator) -> None:
+    rows = [tuple(row) for row in rng.integers([1, 0, 0], [4, 30, 10], (200, 3)).tolist()]
+    counts: dict[tuple[int, int], int] = {}
+    for track, there, here in rows:
+        counts[track, there - here] = counts.get((track, there - here), 0) + 1
+    votes = {
+        (t, a): n + counts.get((t, a - 1), 0) + counts.get((t, a + 1), 0) for (t, a), n in counts.items()
+    }
+    best = candidates_of(hits(*rows), max_candidates=1)[0]
+    assert best.votes == max(votes.values()) == votes[best.track_id, best.alignment]
+
+
+def test_alignment_is_refined_below_a_frame_by_its_hits() -> None:
+    given = hits((1, 100, 0), (1, 101, 0), (1, 151, 50), (1, 152, 50), (1, 300, 0), (2, 100, 0))
+    best = candidates_of(given, max_candidates=1)[0]
+    assert mean_alignment(given, best) == pytest.approx(100.75) or mean_alignment(
+        given, best
+    ) == pytest.approx(101.0, abs=0.5)
+
+
+def test_a_hash_that_stands_twice_in_the_clip_hits_twice() -> None:
+    found = Lookup(
+        hash_index=np.array([0, 1, 1]),
+        track_id=np.array([5, 5, 6]),
+        offset=np.array([10, 20, 30], np.int32),
+        n_indexed=1000,
+    )
+    hash_of_landmark, query_offset = np.array([1, 0, 1]), np.array([3, 4, 8], np.int32)
+    given = hits_of(found, hash_of_landmark, query_offset)
+    rows = zip(given.track_id.tolist(), given.track_offset.tolist(), given.query_offset.tolist(), strict=True)
+    assert sorted(rows) == [(5, 10, 4), (5, 20, 3), (5, 20, 8), (6, 30, 3), (6, 30, 8)]
+
+
+def test_a_rare_hash_weighs_more_than_a_common_one_whatever_the_size_of_the_index() -> None:
+    def weights(scale: int) -> np.ndarray:
+        found = Lookup(
+            hash_index=np.r_[np.zeros(1 * scale, int), np.ones(50 * scale, int)],
+            track_id=np.ones(51 * scale, np.int64),
+            offset=np.zeros(51 * scale, np.int32),
+            n_indexed=1_000_000 * scale,
+        )
+        return hits_of(found, np.array([0, 1]), np.array([0, 0], np.int32)).weight
+
+    small, large = weights(1), weights(10)
+    assert small[0] > small[-1] > 0
+    assert (small[0], small[-1]) == pytest.approx((large[0], large[-1]))
