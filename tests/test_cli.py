@@ -1,0 +1,217 @@
+"""The command line as its users meet it: real processes, their words and their exit statuses."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fpserver.audio.encode import encode
+from tests.opened import song_file
+from tests.process.running import Running, serving
+from tests.synth import RATE_HZ, noise, song
+
+COMMANDS = ("serve", "work", "identify", "fingerprint", "ingest", "tracks", "remove", "doctor", "demo")
+
+
+def fpserver(*arguments: str | Path, **settings: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "fpserver", *map(str, arguments)],
+        env=os.environ | {"COLUMNS": "200"} | settings,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cli") / "data"
+
+
+@pytest.fixture(scope="module")
+def server(data: Path) -> Iterator[Running]:
+    """A server on the data folder, so that store and server are both there to be asked."""
+    with serving(data) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two songs in folders, and what is no audio by its name."""
+    folder = tmp_path_factory.mktemp("music")
+    (folder / "b").mkdir()
+    song_file(folder, 1)
+    song_file(folder / "b", 2, kind="flac")
+    (folder / "cover.jpg").write_bytes(b"no audio")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "clip.mp3"
+    path.write_bytes(
+        encode(song(1, 12.0)[3 * RATE_HZ : 10 * RATE_HZ], RATE_HZ, container="mp3", bitrate=64_000)
+    )
+    return path
+
+
+def test_help_lists_every_command() -> None:
+    shown = fpserver("--help")
+    assert shown.returncode == 0
+    assert all(f"    {command}" in shown.stdout for command in COMMANDS)
+
+
+def test_a_folder_is_ingested_and_a_second_run_sends_nothing(
+    server: Running, data: Path, music: Path
+) -> None:
+    first = fpserver("ingest", music, "--data", data)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.startswith("2 files: 2 indexed, 0 there already, 0 duplicates, 0 failed;")
+    second = fpserver("ingest", music, "--server", server.address)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.startswith("2 files: 0 indexed, 2 there already, 0 duplicates, 0 failed;")
+
+
+def test_the_same_recording_under_another_name_is_reported_with_the_existing_id(
+    server: Running, data: Path, music: Path, tmp_path: Path
+) -> None:
+    fpserver("ingest", music, "--data", data)
+    (tmp_path / "same bytes.wav").write_bytes((music / "song-1.wav").read_bytes())
+    (tmp_path / "same sound.flac").write_bytes(encode(song(1, 12.0), RATE_HZ, container="flac"))
+    shown = fpserver("ingest", tmp_path, "--server", server.address)
+    assert shown.returncode == 0, shown.stderr
+    assert "0 indexed, 1 there already, 1 duplicates, 0 failed" in shown.stdout
+    (track,) = _tracks("--data", data, "--q", "song-1", "--status", "indexed")
+    assert f"same bytes.wav is track {track['track_id']}\n" in shown.stdout
+    assert f"same sound.flac is track {track['track_id']}\n" in shown.stdout
+
+
+@pytest.mark.parametrize("where", ["data", "server"])
+def test_files_that_fail_are_listed_with_the_reason_and_the_status_says_so(
+    server: Running, data: Path, tmp_path: Path, where: str
+) -> None:
+    (tmp_path / "bad.mp3").write_bytes(b"no audio at all")
+    shown = fpserver("ingest", tmp_path, f"--{where}", data if where == "data" else server.address)
+    assert shown.returncode == 1
+    assert "0 indexed, 0 there already, 0 duplicates, 1 failed" in shown.stdout
+    assert f"{tmp_path / 'bad.mp3'}: not an audio file" in shown.stdout
+
+
+@pytest.mark.parametrize("where", ["data", "server"])
+def test_a_clip_is_identified_in_words(
+    server: Running, data: Path, music: Path, clip: Path, where: str
+) -> None:
+    fpserver("ingest", music, "--data", data)
+    shown = fpserver("identify", clip, f"--{where}", data if where == "data" else server.address)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith("“song-1”\n    where   0:03 to 0:")
+    assert "sure?   certain" in shown.stdout
+
+
+def test_a_fingerprint_is_identified_as_its_clip_is(
+    server: Running, data: Path, music: Path, clip: Path, tmp_path: Path
+) -> None:
+    fpserver("ingest", music, "--data", data)
+    body = tmp_path / "clip.fingerprint"
+    assert fpserver("fingerprint", clip, "-o", body).returncode == 0
+    answers = [
+        json.loads(fpserver("identify", path, "--json", "--server", server.address).stdout)
+        for path in (clip, body)
+    ]
+    assert answers[0]["matches"] == answers[1]["matches"] != []
+    assert answers[0]["matches"][0]["track_offset_s"] == pytest.approx(3.0, abs=0.1)
+
+
+def test_a_clip_of_nothing_known_ends_with_1(server: Running, data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "noise.wav"
+    path.write_bytes(encode(noise(5, 6.0), RATE_HZ, container="wav"))
+    shown = fpserver("identify", path, "--data", data)
+    assert shown.returncode == 1
+    assert shown.stdout.startswith("no match")
+
+
+@pytest.mark.parametrize("where", ["data", "server"])
+def test_tracks_are_removed_by_id_and_unknown_ids_are_named(
+    server: Running, data: Path, tmp_path: Path, where: str
+) -> None:
+    asked = (f"--{where}", data if where == "data" else server.address)
+    song_file(tmp_path, 7)
+    assert fpserver("ingest", tmp_path, *asked).returncode == 0
+    (track,) = _tracks(*asked, "--q", "song-7")
+    shown = fpserver("remove", str(track["track_id"]), "99999", *asked)
+    assert shown.returncode == 1
+    assert shown.stdout == f"removed track {track['track_id']}\n"
+    assert shown.stderr == "fpserver: there is no track 99999\n"
+    assert _tracks(*asked, "--q", "song-7") == []
+
+
+def test_the_table_of_tracks_shows_titles_as_they_are(server: Running, data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "[bold]loud.wav"
+    song_file(tmp_path, 8).rename(path)
+    assert fpserver("ingest", path, "--data", data).returncode == 0
+    shown = fpserver("tracks", "--data", data)
+    assert "[bold]loud" in shown.stdout
+    assert "0:12" in shown.stdout
+
+
+def test_doctor_is_content_and_names_what_is_wrong(server: Running, data: Path) -> None:
+    well = fpserver("doctor", "--data", data)
+    assert well.returncode == 0, well.stdout
+    assert well.stdout.endswith("all well\n")
+    unwell = fpserver("doctor", "--data", data, FPSERVER_FINGERPRINT__HOP="128")
+    assert unwell.returncode == 1
+    assert "fingerprint.hop" in unwell.stdout
+    assert unwell.stdout.endswith("1 of 6 checks failed\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "status", "words"),
+    [
+        (["tracks"], {"FPSERVER_WEB__PROT": "1"}, 2, "prot"),
+        (["tracks", "--status", "lost"], {}, 2, "--status is 'lost', must be one of queued"),
+        (["ingest", "/no/such/folder"], {}, 2, "/no/such/folder is neither a file nor a folder"),
+        (["tracks", "--config", "/no/such/file"], {}, 2, "/no/such/file"),
+        (["identify", "/no/such/clip"], {}, 1, "/no/such/clip is not there"),
+        (["tracks", "--server", "http://127.0.0.1:1"], {}, 3, "no answer from http://127.0.0.1:1"),
+        (
+            ["tracks"],
+            {"FPSERVER_REDIS__URL": "redis://127.0.0.1:1/0", "FPSERVER_REDIS__TIMEOUT_S": "0.5"},
+            3,
+            "redis://127.0.0.1:1/0",
+        ),
+        (["tracks"], {"FPSERVER_LOG__LEVEL": "loud"}, 2, "log.level is 'loud'"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_an_exit_status(
+    arguments: list[str], settings: dict[str, str], status: int, words: str
+) -> None:
+    shown = fpserver(*arguments, **settings)
+    assert shown.returncode == status
+    assert shown.stdout == ""
+    assert shown.stderr.startswith("fpserver: ")
+    assert shown.stderr.count("\n") == 1
+    assert words in shown.stderr
+
+
+def test_a_second_server_on_the_same_folder_is_refused(server: Running, data: Path) -> None:
+    shown = fpserver("serve", "--data", data, "--port", "0")
+    assert shown.returncode == 2
+    assert f"runs already at {server.address}" in shown.stderr
+
+
+def test_a_port_that_is_taken_is_named(server: Running, tmp_path: Path) -> None:
+    port = server.address.rpartition(":")[2]
+    shown = fpserver("serve", "--data", tmp_path / "other", "--port", port)
+    assert shown.returncode == 2
+    assert f"port {port}: address already in use" in shown.stderr
+
+
+def _tracks(*arguments: str | Path) -> list[dict[str, object]]:
+    shown = fpserver("tracks", "--json", *arguments)
+    assert shown.returncode == 0, shown.stderr
+    return [json.loads(line) for line in shown.stdout.splitlines()]

@@ -1,0 +1,38 @@
+"""config.toml shows every setting with its default and a word about it, and nothing else."""
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fpserver.config import Config, load
+from fpserver.errors import ConfigInvalid
+
+CONFIG_FILE = Path(__file__).parent.parent / "config.toml"
+
+
+def test_the_file_holds_every_setting_with_its_default() -> None:
+    assert tomllib.loads(CONFIG_FILE.read_text()) == msgspec.to_builtins(Config())
+
+
+def test_the_file_can_be_loaded_and_changes_nothing() -> None:
+    assert load(CONFIG_FILE, env={}) == Config()
+
+
+def test_every_setting_has_a_comment_on_its_line() -> None:
+    for line in CONFIG_FILE.read_text().splitlines():
+        assert not line or line.startswith("#") or len(line.partition(" # ")[2]) > 5, line
+
+
+def test_a_setting_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "fpserver.toml"
+    path.write_text("[web]\nprot = 1\n")
+    with pytest.raises(ConfigInvalid, match="prot"):
+        load(path, env={})
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "fpserver.toml"
+    path.write_text("[web]\nport = 1\n")
+    assert load(path, env={"FPSERVER_WEB__PORT": "2"}).web.port == 2
