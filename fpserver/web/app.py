@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from importlib.metadata import version
+from contextlib import asynccontextmanager
 
 import msgspec
 import structlog
@@ -17,6 +17,7 @@ from fpserver.config import Config
 from fpserver.ingest import spool_dir
 from fpserver.services import open_services
 from fpserver.web import docs_page, openapi
+from fpserver.web.connection import Connection
 from fpserver.web.door import DOOR, Door
 from fpserver.web.handlers.operations import DOCS_PAGE, DOCUMENT
 from fpserver.web.middleware import name_answer, observe, refuse
@@ -25,7 +26,7 @@ from fpserver.web.uploads import Spool
 
 log = structlog.get_logger()
 
-SERVER = f"fpserver/{version('fpserver')}"
+BACKLOG = 512  # connections that the kernel holds while the loop is busy
 
 
 def create_app(config: Config) -> web.Application:
@@ -75,14 +76,32 @@ async def serve(config: Config, *, reuse_port: bool = False) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = web.AppRunner(create_app(config), access_log=None, shutdown_timeout=config.web.drain_s)
-    try:
-        await runner.setup()
-        site = web.TCPSite(runner, config.web.host, config.web.port, reuse_port=reuse_port or None)
-        await site.start()
-        log.info("web.listening", addresses=[f"{address[0]}:{address[1]}" for address in runner.addresses])
+    async with listening(config, reuse_port=reuse_port) as port:
+        log.info("web.listening", host=config.web.host, port=port)
         await stop.wait()
         log.info("web.draining", within_s=config.web.drain_s)
+    log.info("web.stopped")
+
+
+@asynccontextmanager
+async def listening(config: Config, *, reuse_port: bool = False) -> AsyncIterator[int]:
+    """The app at its address, for as long as the context lasts, and then until it is drained; gives the port."""
+    loop = asyncio.get_running_loop()
+    runner = web.AppRunner(create_app(config), shutdown_timeout=config.web.drain_s)
+    try:
+        await runner.setup()
+        server = runner.server
+        assert server is not None  # set up above
+        listener = await loop.create_server(
+            lambda: Connection(server, loop=loop),
+            config.web.host,
+            config.web.port,
+            reuse_port=reuse_port or None,
+            backlog=BACKLOG,
+        )
+        try:
+            yield listener.sockets[0].getsockname()[1]
+        finally:
+            listener.close()  # no new connections; those there are finish what they have begun
     finally:
         await runner.cleanup()
-    log.info("web.stopped")

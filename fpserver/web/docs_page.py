@@ -24,7 +24,7 @@ padding: 0.3rem 0.8rem 0.3rem 0; border-bottom: 1px solid var(--line) } th { fon
 """
 EXAMPLES = {
     "identify_identify": "curl --data-binary @clip.webm http://127.0.0.1:8710/v1/identify",
-    "tracks_add": (
+    "additions_add": (
         'curl -F \'metadata={"title": "Song", "artist": "Band"};type=application/json\' -F audio=@song.flac \\\n'
         "     'http://127.0.0.1:8710/v1/tracks?wait=1'"
     ),
@@ -34,7 +34,7 @@ EXAMPLES = {
         "http://127.0.0.1:8710/v1/tracks/17"
     ),
     "ingest_take": "curl -F file=@one.mp3 -F file=@two.flac http://127.0.0.1:8710/v1/ingest",
-    "ingest_events": "curl -N http://127.0.0.1:8710/v1/ingest/BATCH_ID/events",
+    "batches_events": "curl -N http://127.0.0.1:8710/v1/ingest/BATCH_ID/events",
 }
 METHODS = ("get", "post", "patch", "delete")
 

@@ -45,7 +45,6 @@ HTTP_CODES: Mapping[int, str] = {
     404: "not_found",
     405: "method_not_allowed",
     413: "body_too_large",
-    417: "expectation_failed",
 }
 CLIENT_GONE = 499  # for log and metrics only: nobody is there to read it
 

@@ -56,21 +56,34 @@ async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except FpserverError as error:
+        _not_in_the_middle(request, error)
         return refusal(request, error)
     except web.HTTPException as error:
         code, message = http_sentence(error, request)
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
         return _refusal(request, code, message, error.status, allow)
     except (HttpProcessingError, web.RequestPayloadError) as error:
-        if request.transport is None:
-            raise ConnectionResetError("client left") from error
-        return refusal(request, InvalidRequest(f"body is not well-formed HTTP: {type(error).__name__}"))
+        return refusal(request, InvalidRequest(f"body is not well-formed: {_first_line(error)}"))
     except ConnectionError:
-        raise  # nobody is there to be answered
-    except Exception:
+        return web.Response(status=CLIENT_GONE)  # for the log: nobody is there to read it
+    except Exception as error:
         log.exception("web.unexpected", method=request.method, path=request.path)
+        _not_in_the_middle(request, error)
         message = f"unexpected error; the log has it under request id {request[REQUEST_ID]}"
         return _refusal(request, FpserverError.code, message, status_of(FpserverError), {})
+
+
+def _not_in_the_middle(request: web.Request, error: Exception) -> None:
+    """When an answer has begun, all that can be told is that it breaks off: the connection ends."""
+    if request.writer.output_size > 0:
+        raise ConnectionAbortedError("an answer breaks off") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [
+        line.strip().rstrip(":") for line in str(error).partition("message:")[2].splitlines() if line.strip()
+    ]
+    return lines[0] if lines else type(error).__name__
 
 
 def refusal(request: web.Request, error: FpserverError) -> web.Response:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from fpserver.web.contract import Handler
-from fpserver.web.handlers import identify, ingest, operations, tracks
+from fpserver.web.handlers import additions, batches, identify, ingest, operations, tracks
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +21,18 @@ class Route:
 
 ROUTES = (
     Route("POST", "/v1/identify", identify.identify, "Identify", "Which track is this clip from?"),
-    Route("POST", "/v1/tracks", tracks.add, "Catalogue", "Add one recording"),
+    Route("POST", "/v1/tracks", additions.add, "Catalogue", "Add one recording"),
     Route("GET", "/v1/tracks", tracks.page, "Catalogue", "List tracks"),
-    Route("POST", "/v1/tracks/known", tracks.known, "Catalogue", "Which of these files are there already?"),
+    Route(
+        "POST", "/v1/tracks/known", additions.known, "Catalogue", "Which of these files are there already?"
+    ),
     Route("GET", "/v1/tracks/{track_id}", tracks.read, "Catalogue", "Read a track"),
     Route("PATCH", "/v1/tracks/{track_id}", tracks.edit, "Catalogue", "Change a track's metadata"),
     Route("DELETE", "/v1/tracks/{track_id}", tracks.remove, "Catalogue", "Remove a track"),
     Route("POST", "/v1/ingest", ingest.take, "Bulk", "Add many recordings"),
-    Route("GET", "/v1/ingest/{batch_id}", ingest.read, "Bulk", "How far has a batch come?"),
-    Route("GET", "/v1/ingest/{batch_id}/events", ingest.events, "Bulk", "Watch a batch"),
-    Route("DELETE", "/v1/ingest/{batch_id}", ingest.cancel, "Bulk", "Cancel a batch"),
+    Route("GET", "/v1/ingest/{batch_id}", batches.read, "Bulk", "How far has a batch come?"),
+    Route("GET", "/v1/ingest/{batch_id}/events", batches.events, "Bulk", "Watch a batch"),
+    Route("DELETE", "/v1/ingest/{batch_id}", batches.cancel, "Bulk", "Cancel a batch"),
     Route("GET", "/healthz", operations.healthz, "Operations", "Is the process alive?"),
     Route("GET", "/readyz", operations.readyz, "Operations", "Is it ready for clips?"),
     Route("GET", "/metrics", operations.prometheus, "Operations", "Metrics for Prometheus"),
@@ -43,7 +45,7 @@ ROUTES = (
 def register(app: web.Application) -> None:
     """Give the app its routes; what can be read can be asked for with HEAD, except a stream."""
     for route in ROUTES:
-        if route.method == "GET" and route.handler is not ingest.events:
+        if route.method == "GET" and route.handler is not batches.events:
             app.router.add_get(route.path, route.handler)
         else:
             app.router.add_route(route.method, route.path, route.handler)

@@ -230,21 +230,10 @@ class IngestQuery(Request, frozen=True, kw_only=True):
     )
 
 
-class ManifestLine(Request, frozen=True, kw_only=True):
+class ManifestLine(MetadataIn, frozen=True, kw_only=True):
     """A line of an NDJSON manifest: a file below a manifest root, and what it is called."""
 
     path: Annotated[str, Meta(min_length=1, max_length=4096)]
-    external_id: Text | None = None
-    title: Text | None = None
-    artist: Text | None = None
-    album: Text | None = None
-    isrc: Text | None = None
-    genre: Text | None = None
-
-    def as_term(self, *, title: str | None = None) -> Metadata:
-        """The metadata as a term; `title` fills in for one not given."""
-        values = {name: getattr(self, name) for name in METADATA_FIELDS}
-        return Metadata(**{**values, "title": values["title"] or title})
 
 
 class ItemError(Answer, frozen=True, kw_only=True):

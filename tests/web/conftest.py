@@ -86,5 +86,5 @@ def recordings() -> dict[int, bytes]:
     """Small songs as mp3, by seed."""
     return {
         seed: encode(song(seed, SONG_S, RATE_HZ), RATE_HZ, container="mp3", bitrate=64_000)
-        for seed in range(6)
+        for seed in range(7)
     }

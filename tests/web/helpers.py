@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
@@ -31,6 +32,14 @@ def audio_form(body: bytes, metadata: str | None = None, *, name: str = "song.mp
         form.add_field("metadata", metadata, content_type="application/json")
     form.add_field("audio", BytesIO(body), filename=name, content_type="audio/mpeg")
     return form
+
+
+async def until(condition: Callable[[], bool], *, within_s: float = 5.0) -> None:
+    """Wait for something that nobody signals."""
+    give_up = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < give_up, condition
+        await asyncio.sleep(0.01)
 
 
 async def batch_done(web: Web, batch_id: str, *, within_s: float = 20.0) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from fpserver.hearing import hear_track
 from fpserver.terms import Metadata
 from fpserver.web.door import Door
 from tests.web.conftest import Web
-from tests.web.helpers import FINGERPRINT, NDJSON, batch_done, refused
+from tests.web.helpers import FINGERPRINT, NDJSON, batch_done, refused, until
 
 KEYS = {
     *(
@@ -278,9 +278,7 @@ async def test_events_stop_when_their_listener_leaves(web: Web, monkeypatch: pyt
     response = await web.get(f"/v1/ingest/{batch['batch_id']}/events")
     await next_event(response)
     response.close()
-    async with asyncio.timeout(5):
-        while len(asyncio.all_tasks() - before) > 0:
-            await asyncio.sleep(0.05)
+    await until(lambda: not asyncio.all_tasks() - before)
 
 
 async def next_event(response: Any) -> tuple[str, dict[str, Any]]:
