@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
+from urllib.parse import quote
 
 import msgpack
 import pytest
+from yarl import URL
 
 from fpserver.config import Config
 from fpserver.tracks.catalogue import Tracks
 from fpserver.web.app import listening
+from fpserver.web.contract import wire_of
 from fpserver.web.door import Door
+from fpserver.web.routes import ROUTES, Route
 from tests.web.conftest import Web
 from tests.web.helpers import refused, until
 
@@ -106,3 +111,43 @@ async def port(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Asyn
     data_dir = str(tmp_path_factory.mktemp("raw"))
     async with listening(config.with_values(redis={"data_dir": data_dir}, web={"port": 0})) as port:
         yield port
+
+
+ODD_VALUES = (
+    "",
+    "0",
+    "-1",
+    "1e400",
+    "nan",
+    "null",
+    "true",
+    "[]",
+    "\x00",
+    "\ud7ff",
+    "%",
+    "9" * 400,
+    "'; --",
+    "*",
+    "{0}",
+    "a" * 3000,
+)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+async def test_no_odd_value_anywhere_is_a_500(web: Web, route: Route) -> None:
+    query = wire_of(route.handler).query
+    urls = []
+    for value in ODD_VALUES:
+        odd = quote(value, safe="")
+        urls += [f"{route.path}?{name}={odd}" for name in (query.__struct_fields__ if query else ("x",))]
+        if "{" in route.path:
+            urls.append(re.sub(r"{\w+}", odd, route.path))
+    for url in urls:
+        for body in (b"", b"\xff\x00", b"{}"):
+            url_as_it_is = URL(str(web.make_url("/")).rstrip("/") + url, encoded=True)
+            response = await web.session.request(route.method, url_as_it_is, data=body, allow_redirects=False)
+            assert response.status < 500, (url, body, await response.text())
+            if response.status >= 400:
+                assert (await response.json())["error"]["code"]
+            if route.method == "GET":
+                break
