@@ -39,8 +39,17 @@ def sureness(match: Mapping[str, Any]) -> str:
     """Confidence in words and figures."""
     rate = match["false_accept_rate"]
     word = next((word for limit, word in SURENESS if rate <= limit), "a guess")
-    odds = f"one clip in {1 / rate:.0e} is taken wrongly" if rate > 0 else "never seen to go wrong"
-    return f"{word} (confidence {100 * min(match['confidence'], 0.999999999):.6g} %; {odds} at such evidence)"
+    confidence = 100 * match["confidence"]
+    percent = "over 99.9999 %" if confidence > 99.9999 else f"{confidence:.4f} %"
+    return f"{word} (confidence {percent}, wrong answers on such evidence: {_one_in(rate)})"
+
+
+def _one_in(rate: float) -> str:
+    """A rate as people say it."""
+    for limit, words in ((1e-12, "a trillion"), (1e-9, "a billion"), (1e-6, "a million")):
+        if rate <= limit:
+            return f"fewer than one in {words} clips"
+    return f"one in {1 / rate:,.0f} clips"
 
 
 def answer(document: Mapping[str, Any]) -> str:

@@ -2,17 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from fpserver.bulk.run import Progress, Recording
 from fpserver.ingest import submit
 from fpserver.services import Services
 from fpserver.terms import PENDING, TrackStatus
 from fpserver.tracks.catalogue import TrackFilter
-from fpserver.web.client import Client
+from fpserver.web.client import Client, RemoteError
 from fpserver.worker.loop import work
+
+T = TypeVar("T")
+
+PASSING = {"server_unreachable", "store_unavailable", "overloaded"}  # codes of what may be over in a moment
+PATIENCE_S = 30.0  # a server that was killed is back within ten seconds
+ASK_AGAIN_S = 0.5
 
 
 class RemoteCatalogue:
@@ -25,14 +32,32 @@ class RemoteCatalogue:
 
     async def known(self, sha256s: Sequence[str]) -> dict[str, int]:
         """Those contents that the catalogue holds, with their tracks."""
-        return await self._client.known(sha256s)
+        return await _patiently(lambda: self._client.known(sha256s))
 
-    async def send(self, recordings: Sequence[Recording]) -> None:
-        """Upload recordings into the run's batch."""
+    async def send(self, recordings: Sequence[Recording]) -> dict[Path, int]:
+        """Upload recordings into the run's batch; after a failure, those that had not arrived."""
+        arrived: dict[Path, int] = {}
+        tried = False
+
+        async def send() -> None:
+            nonlocal tried
+            if tried:
+                known = await self._client.known([recording.sha256 for recording in recordings])
+                arrived.update({each.path: known[each.sha256] for each in recordings if each.sha256 in known})
+            tried = True
+            await self._send([recording for recording in recordings if recording.path not in arrived])
+
+        await _patiently(send)
+        return arrived
+
+    async def _send(self, recordings: Sequence[Recording]) -> None:
+        if not recordings:
+            return
         files = [(recording.path, recording.path.name, recording.metadata) for recording in recordings]
         for recording in recordings:
             title = recording.metadata.title
-            self._path_of_title[title] = None if title in self._path_of_title else recording.path
+            other = self._path_of_title.get(title, recording.path)
+            self._path_of_title[title] = recording.path if other == recording.path else None
         answer = await self._client.ingest(files, batch_id=self._batch_id)
         self._batch_id = answer["batch_id"]
 
@@ -40,7 +65,8 @@ class RemoteCatalogue:
         """How far what was sent has come."""
         if self._batch_id is None:
             return Progress()
-        batch = await self._client.batch(self._batch_id)
+        batch_id = self._batch_id
+        batch = await _patiently(lambda: self._client.batch(batch_id))
         return _progress({TrackStatus(status): n for status, n in batch["counts"].items()}, batch["audio_s"])
 
     async def failures(self) -> list[tuple[str, str]]:
@@ -86,7 +112,7 @@ class OwnCatalogue:
         self._left_over |= set(known.values())
         return known
 
-    async def send(self, recordings: Sequence[Recording]) -> None:
+    async def send(self, recordings: Sequence[Recording]) -> dict[Path, int]:
         """Queue recordings in the run's batch."""
         files = [(f"file:{found.path}", found.sha256, found.metadata) for found in recordings]
         submitted = await submit(self._services, files, batch_id=self._batch_id)
@@ -95,6 +121,7 @@ class OwnCatalogue:
                 self._same_bytes[str(recording.path)] = outcome.track_id
             else:
                 self._sources[outcome.track_id] = recording.path
+        return {}
 
     async def progress(self) -> Progress:
         """How far what was sent has come, and what earlier runs have left waiting."""
@@ -137,6 +164,18 @@ async def own_catalogue(services: Services) -> AsyncIterator[OwnCatalogue]:
     finally:
         stop.set()
         await working
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again, for PATIENCE_S, while a server is being started again or has too much to do."""
+    give_up = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return await ask()
+        except RemoteError as error:
+            if error.code not in PASSING or time.monotonic() > give_up:
+                raise
+            await asyncio.sleep(ASK_AGAIN_S)
 
 
 def _progress(counts: Mapping[TrackStatus, int], audio_s: float, *, n_left_over: int = 0) -> Progress:

@@ -68,8 +68,8 @@ class Catalogue(Protocol):
     async def known(self, sha256s: Sequence[str]) -> dict[str, int]:
         """Those contents that the catalogue holds, with their tracks."""
 
-    async def send(self, recordings: Sequence[Recording]) -> None:
-        """Submit recordings to the run's batch."""
+    async def send(self, recordings: Sequence[Recording]) -> dict[Path, int]:
+        """Submit recordings to the run's batch; returns those that turn out to be there, and their tracks."""
 
     async def progress(self) -> Progress:
         """How far what was sent has come."""
@@ -126,7 +126,7 @@ async def _send(catalogue: Catalogue, paths: Sequence[Path], report: Report) -> 
                 metadata = await asyncio.to_thread(read_tags, path)
                 recordings.append(Recording(path=path, sha256=sha256, metadata=metadata))
         if recordings:
-            await catalogue.send(recordings)
+            report.known |= await catalogue.send(recordings)
 
 
 def _hash(path: Path) -> str | OSError:
