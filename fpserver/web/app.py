@@ -26,6 +26,7 @@ from fpserver.web.uploads import Spool
 
 log = structlog.get_logger()
 
+MEASURE_S = 2.0
 BACKLOG = 512  # connections that the kernel holds while the loop is busy
 
 
@@ -45,8 +46,10 @@ def create_app(config: Config) -> web.Application:
         if n_stale:
             log.info("web.stale_uploads_removed", n=n_stale)
         async with open_services(config, pool_processes=pool_processes(config)) as services:
-            app[DOOR] = Door(config=config, services=services, spool=spool)
+            app[DOOR] = door = Door(config=config, services=services, spool=spool)
+            measuring = asyncio.create_task(_measure(door))
             yield
+            measuring.cancel()
 
     app.cleanup_ctx.append(rooms)
     return app
@@ -55,6 +58,13 @@ def create_app(config: Config) -> web.Application:
 def pool_processes(config: Config) -> int:
     """Decoding processes of one web process: all of them together as many as there are cores."""
     return max(1, (os.cpu_count() or 1) // config.web.processes)
+
+
+async def _measure(door: Door) -> None:
+    """Keep this process's pool figures fresh: whichever process is asked for metrics adds up all of them."""
+    while True:
+        door.measure_pool()
+        await asyncio.sleep(MEASURE_S)
 
 
 async def _close_long_answers(app: web.Application) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from msgspec import UNSET
 
 from fpserver.identify import Identification, IdentifiedMatch
-from fpserver.terms import ENDED, Batch, Track
+from fpserver.terms import ENDED, Batch, Track, TrackStatus
 from fpserver.web.schemas import (
     BatchAnswer,
     Clip,
@@ -15,6 +15,10 @@ from fpserver.web.schemas import (
     TrackAnswer,
     TrackError,
 )
+
+SHOWN = tuple(
+    status for status in TrackStatus if status is not TrackStatus.DELETING
+)  # a batch forgets what is deleted
 
 
 def identification(found: Identification, *, request_id: str, explain: bool) -> IdentifyAnswer:
@@ -79,7 +83,7 @@ def batch(found: Batch, *, now: float, errors_from: int = 0) -> BatchAnswer:
     return BatchAnswer(
         batch_id=found.batch_id,
         n_items=found.n_items,
-        counts={status.value: n for status, n in found.counts.items()},
+        counts={status.value: found.counts.get(status, 0) for status in SHOWN},
         n_pending=found.n_pending,
         done=done,
         cancelled=found.cancelled,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from fpserver import metrics
 from fpserver.config import Config
 from fpserver.errors import Overloaded
 from fpserver.services import Services
@@ -40,6 +41,13 @@ class Door:
             yield
         finally:
             self.n_clips -= 1
+
+    def measure_pool(self) -> None:
+        """Tell this process's share of the pool figures."""
+        pool = self.services.pool
+        metrics.POOL_PROCESSES.set(pool.n_processes)
+        metrics.POOL_RUNNING.set(pool.n_running)
+        metrics.POOL_WAITING.set(pool.n_waiting)
 
     def patience(self, *, total_s: float | None = None) -> Patience:
         """The time limits of one upload."""

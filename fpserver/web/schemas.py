@@ -16,8 +16,8 @@ MAX_FILTER_CHARS = 1000
 
 Text = Annotated[str, Meta(max_length=MAX_METADATA_CHARS)]
 Filter = Annotated[str, Meta(min_length=1, max_length=MAX_FILTER_CHARS)]
-BatchId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
-Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z", description="of a file's bytes, lower-case hex")]
+BatchId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="of a file's bytes, lower-case hex")]
 
 
 class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

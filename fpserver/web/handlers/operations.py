@@ -55,9 +55,7 @@ async def prometheus(request: web.Request) -> web.StreamResponse:
 
 async def _refresh(door: Door) -> None:
     services = door.services
-    metrics.POOL_PROCESSES.set(services.pool.n_processes)
-    metrics.POOL_RUNNING.set(services.pool.n_running)
-    metrics.POOL_WAITING.set(services.pool.n_waiting)
+    door.measure_pool()
     try:
         counts, depths, stats = await _in_time(
             door, asyncio.gather(services.tracks.counts(), services.backlog.depth(), services.index.stats())
