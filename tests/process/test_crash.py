@@ -3,14 +3,21 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from fpserver.web.client import RemoteError
+from fpserver.terms import TrackStatus
+from fpserver.tracks.catalogue import TrackFilter
+from fpserver.web.client import Client, RemoteError
 from tests.opened import song_file, submit_files
 from tests.process.running import (
+    SETTINGS,
     Running,
     alive,
     assert_each_is_indexed_once,
@@ -21,8 +28,8 @@ from tests.process.running import (
     wait_until,
 )
 
-N_TRACKS = 40
-TRACK_S = 15.0
+N_TRACKS = 30
+TRACK_S = 12.0
 pytestmark = pytest.mark.timeout(90)
 
 
@@ -63,18 +70,35 @@ async def test_sigterm_ends_what_was_begun_and_the_next_server_goes_on(
     await assert_each_is_indexed_once(data_dir, track_ids)
 
 
-@pytest.mark.parametrize("kind", ["worker", "store", "web"])
-async def test_a_child_killed_in_mid_ingest_loses_nothing(
-    data_dir: Path, songs: list[Path], kind: str
+async def test_each_child_killed_in_turn_while_files_come_in_loses_and_doubles_nothing(
+    data_dir: Path, songs: list[Path]
 ) -> None:
-    batch_id, track_ids = await queue(data_dir, songs)
     with serving(data_dir) as server:
-        await until_indexed(server.address, batch_id, 3)
-        killed = server.child(kind)
-        os.kill(killed, signal.SIGKILL)
-        assert wait_until(lambda: _replaced(server, kind, killed), within_s=20.0)
-        await _until_indexed_again(server, batch_id)
-    await assert_each_is_indexed_once(data_dir, track_ids)
+        uploading = fpserver_ingest(songs[0].parent, "--server", server.address)
+        for kind, n_before in (("worker", 3), ("store", 8), ("web", 14)):
+            assert await _counted(server, n_before) < N_TRACKS, f"{kind} is killed in the middle"
+            killed = server.child(kind)
+            os.kill(killed, signal.SIGKILL)
+            assert wait_until(partial(_replaced, server, kind, killed), within_s=20.0)
+        told, _ = await asyncio.to_thread(uploading.communicate)
+        assert uploading.returncode == 0, told
+    await assert_each_is_indexed_once(data_dir, await _all_tracks(data_dir))
+
+
+async def test_an_ingest_without_a_server_that_is_killed_is_ended_by_the_next(
+    data_dir: Path, songs: list[Path]
+) -> None:
+    begun = fpserver_ingest(songs[0].parent, "--data", str(data_dir))
+    async with store_of(data_dir) as services:
+        while (await services.tracks.counts())[TrackStatus.INDEXED] < 3:  # noqa: ASYNC110 – another process
+            await asyncio.sleep(0.05)
+        begun.kill()
+        begun.communicate()
+        assert (await services.tracks.counts())[TrackStatus.INDEXED] < N_TRACKS
+    again = fpserver_ingest(songs[0].parent, "--data", str(data_dir))
+    told, _ = await asyncio.to_thread(again.communicate)
+    assert again.returncode == 0, told
+    await assert_each_is_indexed_once(data_dir, await _all_tracks(data_dir))
 
 
 async def test_a_server_killed_in_mid_ingest_leaves_no_children_and_the_next_goes_on(
@@ -102,17 +126,33 @@ async def test_everything_killed_at_once_in_mid_ingest_loses_nothing(
     await assert_each_is_indexed_once(data_dir, track_ids)
 
 
+def fpserver_ingest(*arguments: str | Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "fpserver", "ingest", *map(str, arguments)],
+        env=os.environ | SETTINGS,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 def _replaced(server: Running, kind: str, killed: int) -> bool:
     return not alive(killed) and any(pid != killed for pid in server.children(kind))
 
 
-async def _until_indexed_again(server: Running, batch_id: str) -> None:
-    """A store or a web process that was killed answers again only after a moment."""
-    give_up = time.monotonic() + 60
-    while True:
-        try:
-            await until_indexed(server.address, batch_id, N_TRACKS)
-            return
-        except RemoteError:
-            assert time.monotonic() < give_up
-            await asyncio.sleep(0.1)
+async def _counted(server: Running, at_least: int) -> int:
+    """Tracks indexed, as soon as they are so many; a server that is just being restarted is asked again."""
+    async with Client(server.address) as client, asyncio.timeout(60):
+        while True:
+            with suppress(RemoteError):
+                n_tracks = len((await client.tracks(status="indexed", limit=200))["tracks"])
+                if n_tracks >= at_least:
+                    return n_tracks
+            await asyncio.sleep(0.05)
+
+
+async def _all_tracks(data_dir: Path) -> list[int]:
+    async with store_of(data_dir) as services:
+        tracks, _ = await services.tracks.page(limit=200, filters=TrackFilter())
+    assert len(tracks) == N_TRACKS
+    return [track.track_id for track in tracks]
