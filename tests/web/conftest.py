@@ -23,6 +23,11 @@ SONG_S = 20.0
 Web: TypeAlias = TestClient[Request, Application]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """aiohttp's own form reader now and then calls what aiohttp deprecates."""
+    config.addinivalue_line("filterwarnings", r"ignore:unread_data\(\) is deprecated:DeprecationWarning")
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("web")

@@ -86,3 +86,15 @@ async def test_a_server_that_is_not_there_is_not_ready(tmp_path: Path) -> None:
 def test_a_remote_error_survives_pickling() -> None:
     error = pickle.loads(pickle.dumps(RemoteError("overloaded", "come again")))
     assert (error.code, error.message, str(error)) == ("overloaded", "come again", "come again")
+
+
+async def test_a_file_that_is_refused_on_its_way_is_refused_with_the_reason(
+    base_url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.wav"
+    path.write_bytes(bytes(40 * 2**20))
+    async with Client(base_url) as client:
+        for call in (client.identify(path), client.add(path, Metadata())):
+            with pytest.raises(RemoteError, match="more than") as caught:
+                await call
+            assert caught.value.code == "audio_too_large"
