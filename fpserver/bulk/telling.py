@@ -23,6 +23,7 @@ class IngestBar(AbstractContextManager["IngestBar"]):
             BarColumn(),
             TextColumn("{task.completed}/{task.total} files · {task.fields[told]} ·"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=console,
             disable=not console.is_terminal,
             transient=True,

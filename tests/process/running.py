@@ -83,6 +83,17 @@ def serving(data_dir: Path, *arguments: str) -> Iterator[Running]:
     assert gone, "children outlived their server"
 
 
+def started(*arguments: str | Path) -> "subprocess.Popen[str]":
+    """A `fpserver` command, running; what it says on either stream comes out of one pipe."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "fpserver", *map(str, arguments)],
+        env=os.environ | SETTINGS,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 def children_of(pid: int) -> list[int]:
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):

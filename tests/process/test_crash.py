@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from functools import partial
@@ -17,12 +15,13 @@ from fpserver.tracks.catalogue import TrackFilter
 from fpserver.web.client import Client, RemoteError
 from tests.opened import song_file, submit_files
 from tests.process.running import (
-    SETTINGS,
     Running,
     alive,
     assert_each_is_indexed_once,
+    children_of,
     descendants_of,
     serving,
+    started,
     store_of,
     until_indexed,
     wait_until,
@@ -58,9 +57,10 @@ async def test_sigterm_ends_what_was_begun_and_the_next_server_goes_on(
     batch_id, track_ids = await queue(data_dir, songs)
     with serving(data_dir) as server:
         await until_indexed(server.address, batch_id, 3)
-        family = descendants_of(server.pid)
+        children, family = children_of(server.pid), descendants_of(server.pid)
         assert server.stop() == 0
-        assert not [pid for pid in family if alive(pid)], "all children end before their server does"
+        assert not [pid for pid in children if alive(pid)], "children end before their server does"
+        assert wait_until(lambda: not any(map(alive, family)), within_s=5.0), "and theirs a moment later"
     async with store_of(data_dir) as services:
         counts = {status.value: n for status, n in (await services.tracks.counts()).items() if n}
         assert counts["indexed"] < N_TRACKS, "it was stopped in the middle"
@@ -74,7 +74,7 @@ async def test_each_child_killed_in_turn_while_files_come_in_loses_and_doubles_n
     data_dir: Path, songs: list[Path]
 ) -> None:
     with serving(data_dir) as server:
-        uploading = fpserver_ingest(songs[0].parent, "--server", server.address)
+        uploading = started("ingest", songs[0].parent, "--server", server.address)
         for kind, n_before in (("worker", 3), ("store", 8), ("web", 14)):
             assert await _counted(server, n_before) < N_TRACKS, f"{kind} is killed in the middle"
             killed = server.child(kind)
@@ -88,14 +88,14 @@ async def test_each_child_killed_in_turn_while_files_come_in_loses_and_doubles_n
 async def test_an_ingest_without_a_server_that_is_killed_is_ended_by_the_next(
     data_dir: Path, songs: list[Path]
 ) -> None:
-    begun = fpserver_ingest(songs[0].parent, "--data", str(data_dir))
+    begun = started("ingest", songs[0].parent, "--data", str(data_dir))
     async with store_of(data_dir) as services:
         while (await services.tracks.counts())[TrackStatus.INDEXED] < 3:  # noqa: ASYNC110 – another process
             await asyncio.sleep(0.05)
         begun.kill()
         begun.communicate()
         assert (await services.tracks.counts())[TrackStatus.INDEXED] < N_TRACKS
-    again = fpserver_ingest(songs[0].parent, "--data", str(data_dir))
+    again = started("ingest", songs[0].parent, "--data", str(data_dir))
     told, _ = await asyncio.to_thread(again.communicate)
     assert again.returncode == 0, told
     await assert_each_is_indexed_once(data_dir, await _all_tracks(data_dir))
@@ -124,16 +124,6 @@ async def test_everything_killed_at_once_in_mid_ingest_loses_nothing(
     with serving(data_dir) as server:
         await until_indexed(server.address, batch_id, N_TRACKS)
     await assert_each_is_indexed_once(data_dir, track_ids)
-
-
-def fpserver_ingest(*arguments: str | Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "fpserver", "ingest", *map(str, arguments)],
-        env=os.environ | SETTINGS,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def _replaced(server: Running, kind: str, killed: int) -> bool:
