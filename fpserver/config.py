@@ -26,7 +26,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A table of the settings file."""
 
 
-class RedisConfig(Section):
+class RedisConfig(Section, frozen=True):
     """Where the store is."""
 
     url: str = "embedded"  # embedded | redis://… | rediss://… | redis+cluster://… | unix:///path
@@ -34,7 +34,7 @@ class RedisConfig(Section):
     data_dir: str = "data"  # folder of the embedded server's files, spool and run files
 
 
-class AudioConfig(Section):
+class AudioConfig(Section, frozen=True):
     """What is accepted as audio, and what decoding it may cost."""
 
     max_clip_bytes: Positive = 16 * 2**20  # a minute of 16-bit stereo at 48 kHz is 11.5 MB
@@ -47,7 +47,7 @@ class AudioConfig(Section):
     memory_limit_bytes: Positive = 3 * 2**30  # address space of a decoding process
 
 
-class FingerprintConfig(Section):
+class FingerprintConfig(Section, frozen=True):
     """How sound becomes peaks and pairs. All stamped."""
 
     rate_hz: Positive = 11025
@@ -61,17 +61,19 @@ class FingerprintConfig(Section):
     max_delta_bins: Positive = 63
 
 
-class IndexConfig(Section):
+class IndexConfig(Section, frozen=True):
     """How postings are spread and read."""
 
     n_shards: Annotated[int, Meta(ge=1, le=4096)] = 16  # a power of two; stamped
     max_postings_per_hash: Positive = 20_000  # a hash with more is a stop hash: it says next to nothing
-    max_postings_per_lookup: Positive = 2_000_000  # read for one clip, all shards together; the rest is left out
+    max_postings_per_lookup: Positive = (
+        2_000_000  # read for one clip, all shards together; the rest is left out
+    )
     shard_timeout_s: Seconds = 2.0  # longest wait for a node's answer to a reading
     write_timeout_s: Seconds = 30.0  # longest wait for a node to take one step of a writing
 
 
-class MatchingConfig(Section):
+class MatchingConfig(Section, frozen=True):
     """What counts as found."""
 
     max_false_accept_rate: Annotated[float, Meta(gt=0, lt=1)] = 1e-4
@@ -81,7 +83,7 @@ class MatchingConfig(Section):
     dense_fan_out: Positive = 20  # the same in the second step, over all the clip's peaks, taken while unsure
 
 
-class TracksConfig(Section):
+class TracksConfig(Section, frozen=True):
     """The catalogue and its backlog."""
 
     max_attempts: Positive = 3  # a track whose workers died so often is failed
@@ -89,7 +91,7 @@ class TracksConfig(Section):
     max_batch_errors: Positive = 10_000  # kept per batch
 
 
-class WebConfig(Section):
+class WebConfig(Section, frozen=True):
     """The street door."""
 
     host: str = "127.0.0.1"
@@ -105,7 +107,7 @@ class WebConfig(Section):
     drain_s: Seconds = 10.0
 
 
-class WorkerConfig(Section):
+class WorkerConfig(Section, frozen=True):
     """The goods entrance."""
 
     processes: Count = 0  # decoding processes; 0: one per core
@@ -114,14 +116,14 @@ class WorkerConfig(Section):
     drain_s: Seconds = 20.0  # on stop: what is not done by then goes back into the backlog
 
 
-class LogConfig(Section):
+class LogConfig(Section, frozen=True):
     """What is said while running."""
 
     level: str = "info"
     format: str = "text"  # text | json
 
 
-class Config(Section):
+class Config(Section, frozen=True):
     """All settings."""
 
     redis: RedisConfig = RedisConfig()

@@ -1,4 +1,4 @@
-"""From a file to its dense constellation, in one call that runs inside a child process.
+"""From a file to its dense constellation, or to its tags, in one call that runs inside a child process.
 
 Samples are made and used up here: they never cross a process border. A file that holds a fingerprint body
 instead of audio is unpacked, so that fingerprints made elsewhere walk the same way as sound.
@@ -8,11 +8,12 @@ from pathlib import Path
 from time import perf_counter
 
 from fpserver.audio.decode import decode
+from fpserver.audio.tags import read_tags
 from fpserver.config import AudioConfig, FingerprintConfig
 from fpserver.errors import AudioSilent
 from fpserver.fingerprint import wire
 from fpserver.fingerprint.constellation import constellation_of
-from fpserver.terms import Hearing
+from fpserver.terms import Hearing, Metadata
 
 
 def hear_clip(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) -> Hearing:
@@ -53,6 +54,11 @@ def hear_track(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) -
             "tones cannot be recognised, at least 2 are needed"
         )
     return hearing
+
+
+def tags_of(path: Path, name: str) -> Metadata:
+    """What a file says about itself. A file without a title is called `name`."""
+    return read_tags(path, name)
 
 
 def _hear(

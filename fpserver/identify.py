@@ -91,6 +91,7 @@ class _StepResult:
     n_hashes: int
     found: Lookup
     ranked: list[Match]
+    degraded: bool
 
 
 class _Clock:
@@ -147,7 +148,7 @@ async def _identify(
         truncated=hearing.truncated,
         n_landmarks=max(step.n_landmarks for step in steps),
         matches=matches[: options.limit],
-        degraded=any(step.found.degraded for step in steps),
+        degraded=any(step.degraded for step in steps),
         timings_s=dict(clock.spent_s),
         n_hashes=sum(step.n_hashes for step in steps),
         n_postings=sum(len(step.found) for step in steps),
@@ -170,6 +171,7 @@ async def _search(
     with clock.stage("index"):
         constellations = await services.index.constellations([each.track_id for each in candidates])
     with clock.stage("matching"):
+        missing = any(each.track_id not in constellations for each in candidates)
         ranked = await asyncio.to_thread(
             matches_of,
             clip_map,
@@ -181,7 +183,12 @@ async def _search(
             n_steps=N_STEPS,
         )
     return _StepResult(
-        name=name, n_landmarks=len(landmarks), n_hashes=len(hashes), found=found, ranked=ranked
+        name=name,
+        n_landmarks=len(landmarks),
+        n_hashes=len(hashes),
+        found=found,
+        ranked=ranked,
+        degraded=found.degraded or missing,
     )
 
 

@@ -6,8 +6,8 @@ and holds one file per process and kind; `exposition()` adds them up. Without it
 
 import os
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from prometheus_client import REGISTRY as OWN_REGISTRY
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -27,7 +27,9 @@ REQUEST_SECONDS = Histogram(
 )
 ERRORS = Counter("fpserver_errors_total", "Requests answered with an error, by its code", ["code"])
 IDENTIFICATIONS = Counter(
-    "fpserver_identifications_total", "Clips answered: match, no_match; whole or degraded", ["outcome", "degraded"]
+    "fpserver_identifications_total",
+    "Clips answered: match, no_match; whole or degraded",
+    ["outcome", "degraded"],
 )
 CONFIDENCE = Histogram(
     "fpserver_match_confidence",
@@ -47,7 +49,9 @@ INGESTED_AUDIO_SECONDS = Counter("fpserver_ingested_audio_seconds_total", "Secon
 RECEIVED_BYTES = Counter("fpserver_received_bytes_total", "Bytes of uploads received", ["kind"])
 POOL_PROCESSES = Gauge("fpserver_pool_processes", "Decoding processes", multiprocess_mode="livesum")
 POOL_RUNNING = Gauge("fpserver_pool_running", "Decoding processes at work", multiprocess_mode="livesum")
-POOL_WAITING = Gauge("fpserver_pool_waiting", "Jobs waiting for a decoding process", multiprocess_mode="livesum")
+POOL_WAITING = Gauge(
+    "fpserver_pool_waiting", "Jobs waiting for a decoding process", multiprocess_mode="livesum"
+)
 TRACKS = Gauge(
     "fpserver_tracks", "Tracks in the catalogue, by status", ["status"], multiprocess_mode="mostrecent"
 )
@@ -55,7 +59,9 @@ BACKLOG_DEPTH = Gauge(
     "fpserver_backlog_depth", "Tracks waiting or claimed, by place", ["place"], multiprocess_mode="mostrecent"
 )
 INDEX_POSTINGS = Gauge("fpserver_index_postings", "Postings in the index", multiprocess_mode="mostrecent")
-STORE_BYTES = Gauge("fpserver_store_bytes", "Memory used by the store's masters", multiprocess_mode="mostrecent")
+STORE_BYTES = Gauge(
+    "fpserver_store_bytes", "Memory used by the store's masters", multiprocess_mode="mostrecent"
+)
 
 
 def exposition() -> bytes:

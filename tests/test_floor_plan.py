@@ -32,7 +32,7 @@ PLAN: dict[str, set[str]] = {
     "services": FOUNDATION | {"dsp_pool", "fingerprint", "index", "tracks", "store"},
     **dict.fromkeys(JOURNEYS, FOUNDATION | PURE | {"services", "hearing", "tracks", "duplicates"}),
     "worker": FOUNDATION | JOURNEYS | {"services"},
-    "web": FOUNDATION | JOURNEYS | {"services", "fingerprint", "tracks"},
+    "web": FOUNDATION | JOURNEYS | {"services", "hearing", "fingerprint", "tracks"},
     "bulk": FOUNDATION | JOURNEYS | {"services", "tracks", "audio", "web", "worker"},
     "demo": FOUNDATION | {"audio", "dsp_pool", "bulk", "web", "run_folder", "words"},
     "child": FOUNDATION | {"services", "web", "worker"},

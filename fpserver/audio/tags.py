@@ -26,14 +26,16 @@ _NAMES = {
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]+")
 
 
-def read_tags(path: Path) -> Metadata:
-    """The tags of a file; for one that has none, or that cannot be read, its name is the title."""
+def read_tags(path: Path, name: str | None = None) -> Metadata:
+    """The tags of a file. Without a title there, it is called `name`, or as the file is without its suffix."""
     try:
         tags = _tags(path)
         found = {field: _value(tags, names) for field, names in _NAMES.items()}
     except Exception:  # a parser of strangers' bytes fails in more ways than it lists; all mean "no tags"
         found = {}
-    return Metadata(**{**found, "title": found.get("title") or _text(path.stem)})
+    return Metadata(
+        **{**found, "title": found.get("title") or _text(name if name is not None else path.stem)}
+    )
 
 
 def _tags(path: Path) -> Mapping[str, Any]:

@@ -27,13 +27,17 @@ from fpserver.config import FingerprintConfig
 from fpserver.errors import AudioTooLarge, AudioTooLong, AudioTooShort, FingerprintForeign, FingerprintInvalid
 from fpserver.fingerprint.constellation import band, frames_per_s
 from fpserver.fingerprint.stamp import digest
-from fpserver.terms import METADATA_FIELDS, Constellation, Hearing, Metadata
+from fpserver.terms import Constellation, Hearing, Metadata
 
 FORMAT = "fpserver-fingerprint"
 VERSION = 1
 SUFFIX = ".fingerprint"
 _MAGIC = msgpack.packb("format") + msgpack.packb(FORMAT)
-_COLUMNS: dict[str, np.dtype[Any]] = {"frame": np.dtype("<u4"), "bin": np.dtype("<u2"), "level": np.dtype("u1")}
+_COLUMNS: dict[str, np.dtype[Any]] = {
+    "frame": np.dtype("<u4"),
+    "bin": np.dtype("<u2"),
+    "level": np.dtype("u1"),
+}
 
 
 def is_fingerprint(path: Path) -> bool:
@@ -106,16 +110,6 @@ def unpack_file(
     if n_bytes > max_bytes:
         raise AudioTooLarge(f"fingerprint has {n_bytes} bytes, at most {max_bytes} are taken")
     return unpack(path.read_bytes(), config, min_s=min_s, max_s=max_s, cut=cut)
-
-
-def metadata_of(fields: dict[str, Any]) -> Metadata:
-    """The metadata of an unpacked body; FingerprintInvalid where it is not text under known names."""
-    given = fields.get("metadata", {})
-    if not isinstance(given, dict) or not all(
-        name in METADATA_FIELDS and isinstance(value, str) for name, value in given.items()
-    ):
-        raise FingerprintInvalid(f"metadata must be a map of text under {', '.join(METADATA_FIELDS)}")
-    return Metadata(**given)
 
 
 def _fields(body: bytes) -> dict[str, Any]:

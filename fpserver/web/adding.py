@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from urllib.parse import unquote
 
 from fpserver import ingest
-from fpserver.errors import FingerprintInvalid
+from fpserver.errors import AudioError, FingerprintInvalid
 from fpserver.fingerprint import wire
+from fpserver.hearing import tags_of
 from fpserver.terms import Metadata, Submitted
 from fpserver.web.door import Door
 from fpserver.web.forms import MAX_METADATA_BYTES
 from fpserver.web.reading import decode
 from fpserver.web.schemas import MetadataIn
 from fpserver.web.uploads import Upload, whole
+
+TAGS_TIMEOUT_S = 10.0
 
 
 async def submit_upload(door: Door, upload: Upload, metadata: Metadata, *, batch_id: str | None) -> Submitted:
@@ -45,8 +48,17 @@ async def read_metadata(chunks: AsyncIterator[bytes]) -> MetadataIn:
     )
 
 
+async def described(door: Door, path: Path, name: str | None, given: MetadataIn) -> Metadata:
+    """What a recording is called: as given, else as its tags say, else by its file's name."""
+    try:
+        tags = await door.services.pool.run(tags_of, path, title_of(name) or "", timeout_s=TAGS_TIMEOUT_S)
+    except AudioError:  # tags that hang or kill their reader are none
+        tags = Metadata(title=title_of(name))
+    return given.as_term(otherwise=tags)
+
+
 def title_of(filename: str | None) -> str | None:
-    """What a file without metadata is called: its name without folder and ending."""
+    """What a file without tags is called: its name without folder and ending."""
     name = PurePath(unquote(filename or "").replace("\\", "/")).stem  # some clients send %20 for a space
     return "".join(character for character in name if character.isprintable())[:200] or None
 

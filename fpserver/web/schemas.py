@@ -109,10 +109,10 @@ class MetadataIn(Request, frozen=True, kw_only=True):
     isrc: Text | None = None
     genre: Text | None = None
 
-    def as_term(self, *, title: str | None = None) -> Metadata:
-        """The same as a term; `title` fills in for one not given."""
-        values = {name: getattr(self, name) for name in METADATA_FIELDS}
-        return Metadata(**{**values, "title": values["title"] or title})
+    def as_term(self, *, otherwise: Metadata | None = None) -> Metadata:
+        """The same as a term; what is not given is taken from `otherwise`."""
+        fallback = otherwise or Metadata()
+        return Metadata(**{name: getattr(self, name) or getattr(fallback, name) for name in METADATA_FIELDS})
 
 
 class MetadataChanges(Request, frozen=True, kw_only=True):

@@ -29,7 +29,9 @@ def track(track_samples: Samples) -> Constellation:
     return fingerprint_of(dense(track_samples), CONFIG).constellation
 
 
-def test_a_true_alignment_fits_far_better_than_any_other(track_samples: Samples, track: Constellation) -> None:
+def test_a_true_alignment_fits_far_better_than_any_other(
+    track_samples: Samples, track: Constellation
+) -> None:
     clip = ClipMap(dense(track_samples[200 * HOP : 630 * HOP]), n_bins=512)
     here = clip.evidence(candidate(200), track)
     there = clip.evidence(candidate(500), track)

@@ -36,12 +36,12 @@ class Running:
         return self.process.pid
 
     def child(self, kind: str) -> int:
-        """Pid of one child: "web", "worker" or "store"."""
+        """Pid of one process: "web", "worker" or "store" (which whoever misses it first starts again)."""
         return self.children(kind)[0]
 
     def children(self, kind: str) -> list[int]:
         mark = {"store": "valkey", "web": "fpserver.child\0web", "worker": "fpserver.child\0worker"}[kind]
-        return [pid for pid in children_of(self.pid) if mark in command_line(pid)]
+        return sorted(pid for pid in descendants_of(self.pid) if mark in command_line(pid))
 
     def stop(self, *, within_s: float = 30.0) -> int:
         """SIGTERM; the exit status."""

@@ -48,6 +48,15 @@ async def add(web: Web, body: bytes | None = None, **metadata: str) -> int:
     return int(answer["track_id"])
 
 
+async def test_what_is_not_given_is_taken_from_the_tags(web: Web) -> None:
+    body = encode(
+        silence(1.0, RATE_HZ), RATE_HZ, metadata={"title": "Tagged", "artist": "Bin Day", "genre": "Dub"}
+    )
+    track_id = await add(web, body, title="Given")
+    track = await (await web.get(f"/v1/tracks/{track_id}")).json()
+    assert (track["title"], track["artist"], track["genre"]) == ("Given", "Bin Day", "Dub")
+
+
 async def test_an_added_track_is_queued_and_can_be_read(web: Web) -> None:
     track_id = await add(web, title="Amber Tide", artist="Bin Day", isrc="XX0000000001")
     response = await web.get(f"/v1/tracks/{track_id}")

@@ -11,7 +11,7 @@ from aiohttp import BodyPartReader, web
 from fpserver import errors, metrics
 from fpserver.errors import InvalidRequest, TrackNotFound
 from fpserver.terms import ENDED, Metadata, Submitted, Track, TrackStatus
-from fpserver.web.adding import check_fingerprint, read_metadata, submit_upload, title_of
+from fpserver.web.adding import check_fingerprint, described, read_metadata, submit_upload
 from fpserver.web.answers import answer
 from fpserver.web.bulk import MAX_FINGERPRINT_BYTES, metadata_of
 from fpserver.web.contract import AUDIO_BODY, FINGERPRINT_BODY, Body, Reply, form, speaks
@@ -73,9 +73,10 @@ HEARING_ERRORS = (
 async def add(request: web.Request) -> web.StreamResponse:
     """Add one recording.
 
-    Without a title the track is called after its file name. With `wait=1` the answer comes when the track is
-    indexed, or says what is wrong with the file; after `web.max_wait_s` it is 202, as without. The same recording
-    again, byte for byte or (with `wait=1`) by its sound, answers 200 with the track that holds it.
+    What `metadata` does not say is taken from the file's tags; an untitled track is called after its file name.
+    With `wait=1` the answer comes when the track is indexed, or says what is wrong with the file; after
+    `web.max_wait_s` it is 202, as without. The same recording again, byte for byte or (with `wait=1`) by its
+    sound, answers 200 with the track that holds it.
     """
     door = request.app[DOOR]
     query = read_query(request, AddQuery)
@@ -138,11 +139,11 @@ async def _file(request: web.Request) -> AsyncIterator[tuple[Upload, Metadata]]:
             patience.chunks(request.content), what="audio", max_bytes=limit
         ) as upload:
             metrics.RECEIVED_BYTES.labels("track_fingerprint" if fingerprint else "track").inc(upload.n_bytes)
-            metadata = Metadata()
             if fingerprint:
                 await check_fingerprint(upload)
-                metadata = metadata_of(await asyncio.to_thread(upload.path.read_bytes))
-            yield upload, metadata
+                yield upload, metadata_of(await asyncio.to_thread(upload.path.read_bytes))
+            else:
+                yield upload, await described(door, upload.path, None, MetadataIn())
         return
     given: MetadataIn | None = None
     form_parts = parts(request, patience)
@@ -157,11 +158,10 @@ async def _file(request: web.Request) -> AsyncIterator[tuple[Upload, Metadata]]:
             )
     else:
         raise InvalidRequest("form has no part named 'audio'")
-    title = title_of(part.filename)
     async with door.spool.receive(part_chunks(part, patience), what="audio", max_bytes=max_bytes) as upload:
         metrics.RECEIVED_BYTES.labels("track").inc(upload.n_bytes)
         given = await _metadata_after(form_parts, patience, given)
-        yield upload, (given or MetadataIn()).as_term(title=title)
+        yield upload, await described(door, upload.path, part.filename, given or MetadataIn())
 
 
 async def _metadata_after(

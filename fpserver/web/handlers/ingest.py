@@ -19,7 +19,7 @@ from fpserver.errors import (
     UploadTimeout,
 )
 from fpserver.web import convert
-from fpserver.web.adding import check_fingerprint, read_metadata, title_of
+from fpserver.web.adding import check_fingerprint, described, read_metadata
 from fpserver.web.answers import answer
 from fpserver.web.bulk import MAX_FINGERPRINT_BYTES, REST, Bulk, lines, metadata_of, msgpack_objects
 from fpserver.web.contract import Body, Reply, form, speaks
@@ -124,7 +124,7 @@ async def _take_part(
             part_chunks(part, patience), what="file", max_bytes=door.config.audio.max_track_bytes
         ) as upload:
             metrics.RECEIVED_BYTES.labels("track").inc(upload.n_bytes)
-            await bulk.upload(upload, metadata.as_term(title=title_of(part.filename)))
+            await bulk.upload(upload, await described(door, upload.path, part.filename, metadata))
     except (AudioEmpty, AudioTooLarge) as error:
         await bulk.refuse(item, error)
 
@@ -147,7 +147,7 @@ async def _take_manifest(request: web.Request, bulk: Bulk, patience: Patience) -
         except ITEM_ERRORS as error:
             await bulk.refuse(item, error)
         else:
-            await bulk.file(str(path), sha256, entry.as_term(title=title_of(entry.path)))
+            await bulk.file(str(path), sha256, await described(door, path, entry.path, entry))
 
 
 async def _take_fingerprints(request: web.Request, bulk: Bulk, patience: Patience) -> None:
