@@ -25,7 +25,6 @@ WHEELS = (
     "msgspec",
     "mutagen",
     "numpy",
-    "pebble",
     "redis",
     "scipy",
     "soxr",
