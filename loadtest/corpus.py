@@ -8,7 +8,7 @@ names noise and speech. Recordings that share an artist or a package are never s
 import csv
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +78,7 @@ def split(
     return catalogue, unknown
 
 
-@cache
+@lru_cache(maxsize=256)  # some 9 GB at 44.1 kHz, 2 GB at 11 kHz
 def samples_of(path: Path, rate_hz: int = RATE_HZ) -> Samples | None:
     """A whole recording, mono; None where it cannot be decoded."""
     try:

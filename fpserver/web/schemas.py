@@ -48,7 +48,7 @@ class IdentifyQuery(Request, frozen=True, kw_only=True):
     ) = None
     speed: Annotated[
         Literal["auto", "off"],
-        Meta(description="`auto` also tries changed speeds; `off` is the recording as it is"),
+        Meta(description="whether changed speeds may be tried; none are yet"),
     ] = "auto"
     explain: Annotated[bool, Meta(description="1: say what was weighed, under `explanation`")] = False
 
