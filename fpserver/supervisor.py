@@ -26,7 +26,7 @@ from fpserver.child import CONFIG_VARIABLE, FATAL_STATUSES, METRICS_VARIABLE, PA
 from fpserver.config import Config
 from fpserver.errors import ConfigInvalid
 from fpserver.run_folder import hold, metrics_dir
-from fpserver.store.connect import open_store
+from fpserver.store.connect import open_store, shared_url
 from fpserver.web.client import Client
 
 log = structlog.get_logger()
@@ -53,7 +53,8 @@ async def serve(config: Config, *, with_worker: bool) -> int:
     config = config.with_values(redis={"data_dir": str(data_dir)}, web={"port": port})
     with hold(data_dir, address_of(config)), metrics_dir(data_dir) as figures:
         async with open_store(config.redis):
-            nursery = Nursery(config, figures)
+            # children use the store that this process keeps, and never start one of their own
+            nursery = Nursery(config.with_values(redis={"url": shared_url(config.redis)}), figures)
             for _ in range(config.web.processes):
                 nursery.keep("web")
             if with_worker:

@@ -23,7 +23,7 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from fpserver.config import RedisConfig
 from fpserver.errors import ConfigInvalid, StoreUnavailable
-from fpserver.store.embedded import embedded_server
+from fpserver.store.embedded import EmbeddedServer, embedded_server
 
 Client: TypeAlias = redis.asyncio.Redis | redis.asyncio.RedisCluster
 
@@ -60,13 +60,22 @@ async def open_store(config: RedisConfig) -> AsyncIterator[Client]:
     """
     if config.url == EMBEDDED:
         async with embedded_server(Path(config.data_dir)) as server:
-            client = _client(f"unix://{quote(str(server.socket))}", config)
+            client = _client(_socket_url(server), config)
             async with _connected(client, f"embedded store in {server.folder}"):
                 yield client
     else:
         client = _client(config.url, config)
         async with _connected(client, f"store at {without_password(config.url)}"):
             yield client
+
+
+def shared_url(config: RedisConfig) -> str:
+    """The URL by which processes that are to use the same store, and never to start it, reach it."""
+    return _socket_url(EmbeddedServer(Path(config.data_dir))) if config.url == EMBEDDED else config.url
+
+
+def _socket_url(server: EmbeddedServer) -> str:
+    return f"unix://{quote(str(server.socket))}"
 
 
 async def load_functions(client: Client, lua_source: str) -> None:

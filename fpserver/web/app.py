@@ -27,6 +27,7 @@ from fpserver.web.uploads import Spool
 log = structlog.get_logger()
 
 MEASURE_S = 2.0
+SHUTDOWN_S = 1.0  # for what the drain has not ended
 BACKLOG = 512  # connections that the kernel holds while the loop is busy
 
 
@@ -38,7 +39,6 @@ def create_app(config: Config) -> web.Application:
     app[DOCUMENT] = msgspec.json.encode(document)
     app[DOCS_PAGE] = docs_page.page(document)
     app.on_response_prepare.append(name_answer)
-    app.on_shutdown.append(_close_long_answers)
 
     async def rooms(app: web.Application) -> AsyncIterator[None]:
         spool = Spool(spool_dir(config))
@@ -47,6 +47,7 @@ def create_app(config: Config) -> web.Application:
             log.info("web.stale_uploads_removed", n=n_stale)
         async with open_services(config, pool_processes=pool_processes(config)) as services:
             app[DOOR] = door = Door(config=config, services=services, spool=spool)
+            door.idle.set()
             measuring = asyncio.create_task(_measure(door))
             yield
             measuring.cancel()
@@ -65,10 +66,6 @@ async def _measure(door: Door) -> None:
     while True:
         door.measure_pool()
         await asyncio.sleep(MEASURE_S)
-
-
-async def _close_long_answers(app: web.Application) -> None:
-    app[DOOR].closing.set()
 
 
 def run(config: Config, *, reuse_port: bool = False) -> None:
@@ -97,7 +94,7 @@ async def serve(config: Config, *, reuse_port: bool = False) -> None:
 async def listening(config: Config, *, reuse_port: bool = False) -> AsyncIterator[int]:
     """The app at its address, for as long as the context lasts, and then until it is drained; gives the port."""
     loop = asyncio.get_running_loop()
-    runner = web.AppRunner(create_app(config), shutdown_timeout=config.web.drain_s)
+    runner = web.AppRunner(create_app(config), shutdown_timeout=SHUTDOWN_S)
     try:
         await runner.setup()
         server = runner.server
@@ -113,5 +110,6 @@ async def listening(config: Config, *, reuse_port: bool = False) -> AsyncIterato
             yield listener.sockets[0].getsockname()[1]
         finally:
             listener.close()  # no new connections; those there are finish what they have begun
+            await runner.app[DOOR].drained(config.web.drain_s)
     finally:
-        await runner.cleanup()
+        await runner.cleanup()  # from here on aiohttp drops what still arrives

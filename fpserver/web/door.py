@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -23,6 +23,26 @@ class Door:
     spool: Spool
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set when long answers must come to an end
     n_clips: int = 0
+    n_requests: int = 0
+    idle: asyncio.Event = field(default_factory=asyncio.Event)  # set while no request is being answered
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """A request, from its head to the end of its answer."""
+        self.n_requests += 1
+        self.idle.clear()
+        try:
+            yield
+        finally:
+            self.n_requests -= 1
+            if not self.n_requests:
+                self.idle.set()
+
+    async def drained(self, within_s: float) -> None:
+        """Bring long answers to an end, and wait until every request is answered, or for `within_s`."""
+        self.closing.set()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.idle.wait(), within_s)
 
     @contextmanager
     def clip_place(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from fpserver import metrics
 from fpserver.errors import FpserverError, InvalidRequest
 from fpserver.web.answers import answer
-from fpserver.web.door import REQUEST_ID
+from fpserver.web.door import DOOR, REQUEST_ID
 from fpserver.web.errors import CLIENT_GONE, body_of, headers_of, http_sentence, status_of
 
 log = structlog.get_logger()
@@ -30,7 +30,8 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     given = request.headers.get("X-Request-Id", "")
     request[REQUEST_ID] = given if _ID.fullmatch(given) else uuid.uuid4().hex
     start, status = perf_counter(), CLIENT_GONE
-    with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]):
+    named = structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID])
+    with named, request.app[DOOR].request():
         try:
             response = await handler(request)
             status = response.status

@@ -59,9 +59,6 @@ def test_processes_on_one_port_add_up_their_metrics_and_a_dead_one_is_replaced(
         assert server.stop() == 0
 
 
-@pytest.mark.xfail(
-    strict=False, reason="aiohttp drops what arrives of a body once its server is being closed"
-)
 def test_a_request_that_is_under_way_is_answered_before_the_server_stops(tmp_path: Path, clip: bytes) -> None:
     with serving(tmp_path / "data", "--workers", "0") as server:
         connection = http.client.HTTPConnection(urlsplit(server.address).netloc, timeout=30)
