@@ -34,7 +34,6 @@ from fpserver.terms import (
     Candidate,
     Constellation,
     Hearing,
-    Hits,
     Landmarks,
     Lookup,
     Match,
@@ -165,7 +164,7 @@ async def _search(
     with clock.stage("index"):
         found = await services.index.lookup(hashes)
     with clock.stage("matching"):
-        hits, candidates = await asyncio.to_thread(
+        candidates = await asyncio.to_thread(
             _candidates, found, hash_of_landmark, landmarks, services.config.matching.max_candidates
         )
     with clock.stage("index"):
@@ -175,7 +174,6 @@ async def _search(
         ranked = await asyncio.to_thread(
             matches_of,
             clip_map,
-            hits,
             candidates,
             constellations,
             tail=tail,
@@ -201,9 +199,9 @@ def _landmarks(step: str, clip: Constellation, config: Config) -> Landmarks:
 
 def _candidates(
     found: Lookup, hash_of_landmark: "np.ndarray[Any, np.dtype[np.intp]]", landmarks: Landmarks, limit: int
-) -> tuple[Hits, list[Candidate]]:
+) -> list[Candidate]:
     hits = hits_of(found, hash_of_landmark, landmarks.offset)
-    return hits, candidates_of(hits, max_candidates=limit)
+    return candidates_of(hits, max_candidates=limit)
 
 
 async def _describe(services: Services, accepted: list[Match]) -> list[IdentifiedMatch]:

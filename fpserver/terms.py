@@ -117,6 +117,7 @@ class Candidate:
 
     track_id: int
     alignment: int  # track frame − clip frame
+    mean_alignment: float  # of its votes, below a frame
     votes: float  # weighted by how rare each hash is
     n_votes: int
 

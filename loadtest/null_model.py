@@ -89,7 +89,7 @@ class MemoryIndex:
         candidates = candidates_of(hits, max_candidates=CONFIG.matching.max_candidates)
         clip_map = ClipMap(clip, n_bins=CONFIG.fingerprint.window // 2)
         found = matches_of(
-            clip_map, hits, candidates, self.constellations, tail=tail, n_indexed=len(self.hash), n_steps=2
+            clip_map, candidates, self.constellations, tail=tail, n_indexed=len(self.hash), n_steps=2
         )
         return ((match.track_id, match.score) for match in found)
 

@@ -22,7 +22,9 @@ def commands() -> set[str]:
 
 
 def test_every_metric_is_documented_with_its_labels_and_none_that_is_gone() -> None:
-    rows = re.findall(r"^\| `(fpserver_\w+)` \| (\w+) \| (.*?) \|", (ROOT / "docs/metrics.md").read_text(), re.M)
+    rows = re.findall(
+        r"^\| `(fpserver_\w+)` \| (\w+) \| (.*?) \|", (ROOT / "docs/metrics.md").read_text(), re.M
+    )
     documented = {(name, kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
     there = {
         (each._name + ("_total" if each._type == "counter" else ""), each._type, tuple(each._labelnames))

@@ -7,10 +7,14 @@ index. Votes of neighbouring alignments count together, since both recordings we
 Wang, "An Industrial-Strength Audio Search Algorithm", ISMIR 2003, section 2.3.
 """
 
+from typing import Any, TypeAlias
+
 import numpy as np
 import numpy.typing as npt
 
 from fpserver.terms import Candidate, Frames, Hits, Lookup
+
+Votes: TypeAlias = npt.NDArray[Any]  # per bin of the histogram: weights, or counts
 
 WEIGHT_SCALE = 10.0  # a hash holding 1/22,000 of all postings weighs 1
 ALIGNMENT_BITS = 32
@@ -46,24 +50,23 @@ def candidates_of(hits: Hits, *, max_candidates: int) -> list[Candidate]:
         return []
     key = (hits.track_id << ALIGNMENT_BITS) | (_alignment(hits) + ALIGNMENT_BIAS)
     bins, bin_of_hit = np.unique(key, return_inverse=True)
-    votes = _with_neighbours(bins, np.bincount(bin_of_hit, weights=hits.weight).astype(np.float64))
-    counts = _with_neighbours(bins, np.bincount(bin_of_hit).astype(np.float64))
-    return [
-        Candidate(
-            track_id=int(bins[i] >> ALIGNMENT_BITS),
-            alignment=int(bins[i] & ((1 << ALIGNMENT_BITS) - 1)) - ALIGNMENT_BIAS,
-            votes=float(votes[i]),
-            n_votes=int(counts[i]),
+    own, before, after = _beside(bins, np.bincount(bin_of_hit, weights=hits.weight))
+    votes = own + before + after
+    n_own, n_before, n_after = _beside(bins, np.bincount(bin_of_hit))
+    n_votes = n_own + n_before + n_after
+    candidates = []
+    for i in _summits(bins, votes, max_candidates):
+        alignment = int(bins[i] & ((1 << ALIGNMENT_BITS) - 1)) - ALIGNMENT_BIAS
+        candidates.append(
+            Candidate(
+                track_id=int(bins[i] >> ALIGNMENT_BITS),
+                alignment=alignment,
+                mean_alignment=alignment + float((n_after[i] - n_before[i]) / n_votes[i]),
+                votes=float(votes[i]),
+                n_votes=int(n_votes[i]),
+            )
         )
-        for i in _summits(bins, votes, max_candidates)
-    ]
-
-
-def mean_alignment(hits: Hits, candidate: Candidate) -> float:
-    """A candidate's alignment below a frame: the mean over its hits within one frame."""
-    alignment = _alignment(hits)
-    near = (hits.track_id == candidate.track_id) & (np.abs(alignment - candidate.alignment) <= 1)
-    return float(alignment[near].mean())
+    return candidates
 
 
 def _alignment(hits: Hits) -> npt.NDArray[np.int64]:
@@ -77,15 +80,16 @@ def _weight(found: Lookup) -> npt.NDArray[np.float64]:
     return weight
 
 
-def _with_neighbours(bins: npt.NDArray[np.int64], votes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    together = votes.copy()
-    lower = np.flatnonzero(np.diff(bins) == 1)
-    together[lower] += votes[lower + 1]
-    together[lower + 1] += votes[lower]
-    return together
+def _beside(bins: npt.NDArray[np.int64], votes: Votes) -> tuple[Votes, Votes, Votes]:
+    """Votes of each bin, of the bin one before it, and of the one after it, 0 where there is none."""
+    before, after = np.zeros_like(votes), np.zeros_like(votes)
+    first = np.flatnonzero(np.diff(bins) == 1)  # of two bins side by side
+    before[first + 1] = votes[first]
+    after[first] = votes[first + 1]
+    return votes, before, after
 
 
-def _summits(bins: npt.NDArray[np.int64], votes: npt.NDArray[np.float64], limit: int) -> list[int]:
+def _summits(bins: npt.NDArray[np.int64], votes: Votes, limit: int) -> list[int]:
     """Indices of the best bins, skipping those beside a better one."""
     n_best = min(3 * limit, len(votes))
     best = np.argpartition(-votes, n_best - 1)[:n_best]

@@ -6,15 +6,13 @@ false accepts with the one he allows.
 
 from collections.abc import Mapping, Sequence
 
-from fpserver.matching.candidates import mean_alignment
 from fpserver.matching.confidence import Tail, confidence, false_accept_rate
 from fpserver.matching.evidence import ClipMap, Evidence
-from fpserver.terms import Candidate, Constellation, Hits, Match
+from fpserver.terms import Candidate, Constellation, Match
 
 
 def matches_of(
     clip_map: ClipMap,
-    hits: Hits,
     candidates: Sequence[Candidate],
     constellations: Mapping[int, Constellation],
     *,
@@ -26,7 +24,6 @@ def matches_of(
 
     Args:
         clip_map: the clip's peaks, spread.
-        hits: what the candidates were made from; refines their alignment.
         candidates: (track, alignment) pairs to judge.
         constellations: stored peaks by track; candidates without are passed over.
         tail: distribution of wrong scores in this step of the search.
@@ -47,7 +44,7 @@ def matches_of(
         matches.append(
             Match(
                 track_id=candidate.track_id,
-                alignment=mean_alignment(hits, candidate),
+                alignment=candidate.mean_alignment,
                 clip_start_frame=evidence.clip_start_frame,
                 clip_end_frame=evidence.clip_end_frame,
                 score=evidence.score,

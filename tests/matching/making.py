@@ -53,7 +53,6 @@ class MemoryIndex:
         hits = self.hits(clip)
         return matches_of(
             ClipMap(clip, n_bins=CONFIG.window // 2),
-            hits,
             candidates_of(hits, max_candidates=40),
             self.constellations,
             tail=PLAIN,

@@ -16,7 +16,9 @@ def dense(samples: Samples) -> Constellation:
 
 
 def candidate(alignment: int, votes: float = 0.0) -> Candidate:
-    return Candidate(track_id=1, alignment=alignment, votes=votes, n_votes=int(votes))
+    return Candidate(
+        track_id=1, alignment=alignment, mean_alignment=alignment, votes=votes, n_votes=int(votes)
+    )
 
 
 @pytest.fixture(scope="module")
