@@ -13,6 +13,7 @@ how the fit was checked. A search of n steps accepts at 1/n of the rate asked fo
 from dataclasses import dataclass
 from math import exp
 
+LARGEST_EXPONENT = 100.0  # the rate is 1 long before; keeps exp within a float
 REFERENCE_POSTINGS = 2_000_000  # 24.6 h of music at the default settings
 
 
@@ -30,7 +31,7 @@ DENSE = Tail(location=8.1, scale=0.65)
 
 def false_accept_rate(score: float, tail: Tail, *, n_indexed: int, n_steps: int) -> float:
     """Expected wrong answers per unknown clip at this score or above, 0..1, over all steps of the search."""
-    exponent = min((tail.location - score) / tail.scale, 0.0)
+    exponent = min((tail.location - score) / tail.scale, LARGEST_EXPONENT)
     return min(1.0, n_steps * max(n_indexed, 1) / REFERENCE_POSTINGS * exp(exponent))
 
 
