@@ -6,17 +6,23 @@ names noise and speech. Recordings that share an artist or a package are never s
 """
 
 import csv
+import hashlib
+import os
+import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from fpserver.audio.decode import decode
 from fpserver.errors import AudioError
 from fpserver.files import find_audio
 from fpserver.terms import Samples
+
+Pcm: TypeAlias = npt.NDArray[np.int16]
 
 RATE_HZ = 44100
 MIN_TRACK_S = 25.0
@@ -78,13 +84,31 @@ def split(
     return catalogue, unknown
 
 
-@lru_cache(maxsize=256)  # some 9 GB at 44.1 kHz, 2 GB at 11 kHz
-def samples_of(path: Path, rate_hz: int = RATE_HZ) -> Samples | None:
-    """A whole recording, mono; None where it cannot be decoded."""
-    try:
-        return decode(path, rate_hz=rate_hz, max_s=4 * 3600, max_bytes=2**31, cut=True).samples
-    except AudioError:
-        return None
+def samples_of(path: Path, rate_hz: int = RATE_HZ) -> Pcm | None:
+    """A whole recording, mono; None where it cannot be decoded.
+
+    It is decoded once and kept in a folder for temporary files (at 44.1 kHz 320 MB per hour), so that many
+    processes share it.
+    """
+    folder = Path(tempfile.gettempdir()) / "fpserver-loadtest-pcm"
+    kept = folder / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]}-{rate_hz}.npy"
+    if not kept.is_file():
+        try:
+            samples = decode(path, rate_hz=rate_hz, max_s=4 * 3600, max_bytes=2**31, cut=True).samples
+        except AudioError:
+            samples = np.zeros(0, np.float32)
+        folder.mkdir(exist_ok=True)
+        partial = kept.with_suffix(f".{os.getpid()}.part")
+        with partial.open("wb") as file:
+            np.save(file, np.clip(samples * 32768, -32768, 32767).astype(np.int16))
+        partial.replace(kept)
+    pcm = np.load(kept, mmap_mode="r")
+    return pcm if len(pcm) else None
+
+
+def as_samples(pcm: Pcm) -> Samples:
+    """-1..1."""
+    return pcm.astype(np.float32) / np.float32(32768)
 
 
 def cut(recording: Recording, seconds: float, rng: np.random.Generator) -> tuple[float, Samples]:
@@ -95,7 +119,7 @@ def cut(recording: Recording, seconds: float, rng: np.random.Generator) -> tuple
     last_s = len(samples) / RATE_HZ - recording.tail_s - seconds
     while True:
         start = round(rng.uniform(min(recording.head_s, last_s), last_s) * RATE_HZ)
-        piece = samples[start : start + round(seconds * RATE_HZ)]
+        piece = as_samples(samples[start : start + round(seconds * RATE_HZ)])
         if np.sqrt(np.mean(piece**2)) > 1e-3:
             return start / RATE_HZ, piece
 

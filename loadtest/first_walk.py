@@ -35,7 +35,7 @@ from fpserver.fingerprint.constellation import constellation_of
 from fpserver.hearing import hear_clip
 from fpserver.terms import Metadata, Samples
 from fpserver.web.client import Client
-from loadtest.corpus import RATE_HZ, Recording, cut, music, noises, samples_of, split
+from loadtest.corpus import RATE_HZ, Recording, as_samples, cut, music, noises, samples_of, split
 from loadtest.server import Server, serving
 
 RESULTS = Path(__file__).parent / "results"
@@ -346,7 +346,7 @@ def _joined(beds: Sequence[Recording], n_samples: int, rng: np.random.Generator)
     while sum(map(len, pieces)) < n_samples:
         samples = samples_of(beds[int(rng.integers(len(beds)))].path)
         if samples is not None:
-            pieces.append(samples)
+            pieces.append(as_samples(samples))
     return np.concatenate(pieces)[:n_samples]
 
 

@@ -31,7 +31,7 @@ from fpserver.matching.confidence import DENSE, PLAIN, REFERENCE_POSTINGS, Tail,
 from fpserver.matching.evidence import ClipMap
 from fpserver.matching.verdict import matches_of
 from fpserver.terms import Constellation, Hashes, Lookup, Samples
-from loadtest.corpus import Recording, music, noises, samples_of
+from loadtest.corpus import Recording, as_samples, music, noises, samples_of
 
 RESULTS = Path(__file__).parent / "results"
 CONFIG = Config()
@@ -121,7 +121,7 @@ def main() -> None:
 
 def _dense(track: Recording) -> Constellation | None:
     samples = samples_of(track.path, RATE_HZ)
-    return None if samples is None else constellation_of(samples, CONFIG.fingerprint)
+    return None if samples is None else constellation_of(as_samples(samples), CONFIG.fingerprint)
 
 
 def _wrong(seed: int) -> Wrong:
@@ -166,7 +166,7 @@ def _piece(recording: Recording, seconds: float, rng: np.random.Generator) -> Sa
     if samples is None or not len(samples):
         return np.zeros(RATE_HZ, np.float32)
     start = int(rng.integers(max(1, len(samples) - round(seconds * RATE_HZ))))
-    return samples[start : start + round(seconds * RATE_HZ)]
+    return as_samples(samples[start : start + round(seconds * RATE_HZ)])
 
 
 def _write(wrong: list[Wrong], n_clips: int) -> None:
