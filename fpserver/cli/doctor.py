@@ -32,6 +32,7 @@ WHEELS = (
 )
 TONE_S, RATE_HZ = 2.0, 22050
 MIN_FREE_BYTES = 2**30
+WANTED_LISTPACK_BYTES = 1024  # a posting list of 170 postings stays in its bucket: docs/decisions/0002
 
 Check = Callable[[Config], Awaitable[str]]
 
@@ -50,8 +51,7 @@ async def _run(config: Config) -> int:
     n_wrong = 0
     for name, check in CHECKS.items():
         try:
-            console.print(f"[green]ok[/]     {name:<10}", end="")
-            console.print(await check(config), markup=False)
+            verdict, words = "[green]ok[/]   ", await check(config)
         except Exception as error:  # whatever it is, the reader is to see it
             n_wrong += 1
             words = (
@@ -59,8 +59,9 @@ async def _run(config: Config) -> int:
                 if isinstance(error, FpserverError | Unwell)
                 else f"{type(error).__name__}: {error}"
             )
-            console.print(f"[red]wrong[/]  {name:<10}", end="")
-            console.print(words, markup=False)
+            verdict = "[red]wrong[/]"
+        console.print(f"{verdict}  {name:<10}", end="")
+        console.print(words, markup=False, soft_wrap=True)
     print("all well" if not n_wrong else f"{n_wrong} of {len(CHECKS)} checks failed")
     return 1 if n_wrong else 0
 
@@ -137,9 +138,16 @@ async def _store(config: Config) -> str:
         stats = await services.index.stats()
         counts = await services.tracks.counts()
         waiting = await services.backlog.depth()
+        listpack = await services.client.config_get("hash-max-listpack-value")
     if len(libraries) < 2:
         raise Unwell(
             f"{len(libraries)} of 2 function libraries are loaded; the store must be Valkey or Redis 7+"
+        )
+    listpack_bytes = int(next(iter(listpack.values())) or WANTED_LISTPACK_BYTES)
+    if listpack_bytes < WANTED_LISTPACK_BYTES:
+        raise Unwell(
+            f"the store's hash-max-listpack-value is {listpack_bytes}, should be {WANTED_LISTPACK_BYTES} or more: "
+            "everything works, but postings take half as much memory again"
         )
     tracks = ", ".join(f"{n} {status.value}" for status, n in counts.items() if n) or "no tracks yet"
     return (
