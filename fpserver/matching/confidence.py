@@ -25,8 +25,8 @@ class Tail:
     scale: float  # a factor e fewer for each such step of score
 
 
-PLAIN = Tail(location=6.8, scale=0.55)
-DENSE = Tail(location=8.1, scale=0.65)
+PLAIN = Tail(location=6.5, scale=0.59)
+DENSE = Tail(location=8.0, scale=0.685)
 
 
 def false_accept_rate(score: float, tail: Tail, *, n_indexed: int, n_steps: int) -> float:
