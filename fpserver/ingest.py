@@ -17,6 +17,7 @@ import structlog
 from fpserver import duplicates, metrics
 from fpserver.config import Config
 from fpserver.errors import (
+    AudioCrash,
     Conflict,
     FpserverError,
     Overloaded,
@@ -88,6 +89,7 @@ async def index_track(services: Services, track: Track, *, twins: "Twins") -> Tr
 
     Raises:
         StoreUnavailable, Overloaded: the track has not ended; it must be tried again.
+        AudioCrash: the same, as long as it has attempts left: its process may have been killed from outside.
     """
     try:
         status = await _index(services, track, twins)
@@ -95,6 +97,8 @@ async def index_track(services: Services, track: Track, *, twins: "Twins") -> Tr
     except NOT_THE_RECORDINGS_FAULT:
         raise
     except FpserverError as error:
+        if isinstance(error, AudioCrash) and track.attempts < services.config.tracks.max_attempts:
+            raise
         status, code = TrackStatus.FAILED, error.code
         await services.tracks.mark_failed(track.track_id, error, now=time.time())
         log.info(

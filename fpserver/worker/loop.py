@@ -16,7 +16,7 @@ from itertools import chain, repeat
 import structlog
 
 from fpserver import metrics
-from fpserver.errors import FpserverError, StoreUnavailable
+from fpserver.errors import AudioCrash, FpserverError, StoreUnavailable
 from fpserver.ingest import (
     NOT_THE_RECORDINGS_FAULT,
     Twins,
@@ -110,7 +110,7 @@ class Worker:
         track = claim.track
         try:
             status = await index_track(self.services, track, twins=self._twins)
-        except NOT_THE_RECORDINGS_FAULT as error:
+        except (*NOT_THE_RECORDINGS_FAULT, AudioCrash) as error:
             log.warning("worker.puts_back", track_id=track.track_id, reason=error.message)
             await _insist(lambda: self.services.backlog.retry(self.place, claim, now=time.time()))
             self.in_hand.pop(claim.ticket)

@@ -4,12 +4,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fpserver.audio.encode import encode
 from fpserver.config import RedisConfig
-from fpserver.errors import StoreUnavailable
+from fpserver.errors import AudioCrash, StoreUnavailable
 from fpserver.ingest import Twins, index_track, place_of
 from fpserver.services import Services
 from fpserver.store.connect import Client
@@ -96,6 +97,26 @@ async def test_a_track_goes_back_when_the_store_fails_and_is_ended_when_it_is_ba
         tracks = await ended(services, [submitted.track_id])
     assert tracks[submitted.track_id].status is TrackStatus.INDEXED
     assert n_calls == 3
+
+
+@pytest.mark.parametrize(("n_crashes", "status"), [(1, TrackStatus.INDEXED), (99, TrackStatus.FAILED)])
+async def test_a_track_whose_decoding_was_killed_is_tried_again_and_not_for_ever(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_crashes: int, status: TrackStatus
+) -> None:
+    run, crashes = services.pool.run, iter(range(n_crashes))
+
+    async def killed(*arguments: Any, timeout_s: float) -> object:
+        if next(crashes, None) is not None:
+            raise AudioCrash("decoding ended its process: killed by SIGKILL")
+        return await run(*arguments, timeout_s=timeout_s)
+
+    monkeypatch.setattr(services.pool, "run", killed)
+    (submitted,) = await submit_files(services, [song_file(tmp_path, 1, duration_s=6.0)])
+    async with working(services):
+        track = (await ended(services, [submitted.track_id]))[submitted.track_id]
+    assert track.status is status
+    assert track.attempts == min(n_crashes + 1, services.config.tracks.max_attempts)
+    assert track.error_code == (None if status is TrackStatus.INDEXED else "audio_crash")
 
 
 async def test_a_fault_of_ours_is_tried_again_and_then_fails_only_its_own_track(
