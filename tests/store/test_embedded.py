@@ -309,7 +309,7 @@ def test_a_server_on_path_is_taken_when_it_is_new_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    monkeypatch.setenv("PATH", str(tmp_path))
     for name, version in (("valkey-server", "6.2.14"), ("redis-server", "7.0.15")):
         program = tmp_path / name
         program.write_text(f"#!/bin/sh\necho Redis server v={version} sha=00000000:0\n")
