@@ -14,7 +14,7 @@ RUN /opt/build/bin/python -m hatchling build -t wheel \
     && /opt/fpserver/bin/pip install --no-cache-dir --no-deps dist/*.whl
 
 FROM python:3.11-slim-bookworm
-RUN useradd --system --create-home --uid 10001 fpserver && install -d -o fpserver /data
+RUN useradd --create-home --uid 10001 fpserver && install -d -o fpserver /data
 COPY --from=build /opt/fpserver /opt/fpserver
 COPY config.toml /etc/fpserver/config.toml
 USER fpserver
