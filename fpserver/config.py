@@ -78,6 +78,7 @@ class MatchingConfig(Section, frozen=True):
 
     max_false_accept_rate: Annotated[float, Meta(gt=0, lt=1)] = 1e-4
     max_candidates: Positive = 40  # verified per step
+    max_hits: Positive = 2_000_000  # weighed per step; hashes with fewest hits first
     plain_peaks_per_s: Positive = 24  # of the clip, in the first step
     plain_fan_out: Positive = 5  # pairs per anchor of the clip, in the first step
     dense_fan_out: Positive = 20  # the same in the second step, over all the clip's peaks, taken while unsure

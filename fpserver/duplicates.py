@@ -30,7 +30,9 @@ async def find(services: Services, track_id: int, fingerprint: Fingerprint, hear
     asked = Landmarks(hash=fingerprint.landmarks.hash[::step], offset=fingerprint.landmarks.offset[::step])
     hashes, hash_of_landmark = np.unique(asked.hash, return_inverse=True)
     found = await services.index.lookup(hashes)
-    hits = await asyncio.to_thread(hits_of, found, hash_of_landmark, asked.offset)
+    hits = await asyncio.to_thread(
+        hits_of, found, hash_of_landmark, asked.offset, max_hits=services.config.matching.max_hits
+    )
     candidates = await asyncio.to_thread(candidates_of, hits, max_candidates=MAX_CANDIDATES)
     for candidate in await _alike(services, track_id, candidates, hearing):
         old = (await services.index.constellations([candidate.track_id])).get(candidate.track_id)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from fpserver import metrics
-from fpserver.config import Config
+from fpserver.config import Config, MatchingConfig
 from fpserver.fingerprint.constellation import frames_per_s, thin
 from fpserver.fingerprint.landmarks import landmarks_of
 from fpserver.hearing import hear_clip
@@ -165,7 +165,7 @@ async def _search(
         found = await services.index.lookup(hashes)
     with clock.stage("matching"):
         candidates = await asyncio.to_thread(
-            _candidates, found, hash_of_landmark, landmarks, services.config.matching.max_candidates
+            _candidates, found, hash_of_landmark, landmarks, services.config.matching
         )
     with clock.stage("index"):
         constellations = await services.index.constellations([each.track_id for each in candidates])
@@ -198,10 +198,13 @@ def _landmarks(step: str, clip: Constellation, config: Config) -> Landmarks:
 
 
 def _candidates(
-    found: Lookup, hash_of_landmark: "np.ndarray[Any, np.dtype[np.intp]]", landmarks: Landmarks, limit: int
+    found: Lookup,
+    hash_of_landmark: "np.ndarray[Any, np.dtype[np.intp]]",
+    landmarks: Landmarks,
+    config: MatchingConfig,
 ) -> list[Candidate]:
-    hits = hits_of(found, hash_of_landmark, landmarks.offset)
-    return candidates_of(hits, max_candidates=limit)
+    hits = hits_of(found, hash_of_landmark, landmarks.offset, max_hits=config.max_hits)
+    return candidates_of(hits, max_candidates=config.max_candidates)
 
 
 async def _describe(services: Services, accepted: list[Match]) -> list[IdentifiedMatch]:

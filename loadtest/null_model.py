@@ -85,7 +85,9 @@ class MemoryIndex:
         peaks = thin(clip, peaks_per_s, CONFIG.fingerprint)
         landmarks = landmarks_of(peaks, CONFIG.fingerprint, fan_out=fan_out)
         hashes, hash_of_landmark = np.unique(landmarks.hash, return_inverse=True)
-        hits = hits_of(self.lookup(hashes), hash_of_landmark, landmarks.offset)
+        hits = hits_of(
+            self.lookup(hashes), hash_of_landmark, landmarks.offset, max_hits=CONFIG.matching.max_hits
+        )
         candidates = candidates_of(hits, max_candidates=CONFIG.matching.max_candidates)
         clip_map = ClipMap(clip, n_bins=CONFIG.fingerprint.window // 2)
         found = matches_of(

@@ -21,18 +21,24 @@ ALIGNMENT_BITS = 32
 ALIGNMENT_BIAS = 1 << 30  # alignments are negative where a clip begins before its track
 
 
-def hits_of(found: Lookup, hash_of_landmark: npt.NDArray[np.intp], query_offset: Frames) -> Hits:
+def hits_of(
+    found: Lookup, hash_of_landmark: npt.NDArray[np.intp], query_offset: Frames, *, max_hits: int
+) -> Hits:
     """One hit for each posting and each landmark of the clip that asked for it.
+
+    A hash gives as many hits as it stands in the clip times as it stands in the index: a steady rhythm gives millions.
+    Those with fewest hits are taken first, as long as there are at most `max_hits` together.
 
     Args:
         found: postings of the distinct hashes asked for.
         hash_of_landmark: for each landmark of the clip, which of the distinct hashes is its own, (n_landmarks,).
         query_offset: clip frame of each landmark's anchor, (n_landmarks,).
+        max_hits: bound of the work that follows.
     """
     landmarks = np.argsort(hash_of_landmark, kind="stable")  # those of hash 0, then those of hash 1, …
     n_asking = np.bincount(hash_of_landmark)
     first = np.cumsum(n_asking) - n_asking
-    repeats = n_asking[found.hash_index]
+    repeats = np.where(_within(found, n_asking, max_hits), n_asking, 0)[found.hash_index]
     posting = np.repeat(np.arange(len(found)), repeats)
     nth = np.arange(len(posting)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
     asking = landmarks[first[found.hash_index[posting]] + nth]
@@ -42,6 +48,15 @@ def hits_of(found: Lookup, hash_of_landmark: npt.NDArray[np.intp], query_offset:
         query_offset=query_offset[asking],
         weight=_weight(found)[posting],
     )
+
+
+def _within(found: Lookup, n_asking: npt.NDArray[np.intp], max_hits: int) -> npt.NDArray[np.bool_]:
+    """For each distinct hash, whether its hits are among the first `max_hits`, fewest first."""
+    n_hits = np.bincount(found.hash_index, minlength=len(n_asking)) * n_asking
+    fewest_first = np.argsort(n_hits, kind="stable")
+    within = np.zeros(len(n_asking), np.bool_)
+    within[fewest_first] = np.cumsum(n_hits[fewest_first]) <= max_hits
+    return within
 
 
 def candidates_of(hits: Hits, *, max_candidates: int) -> list[Candidate]:

@@ -47,7 +47,7 @@ class MemoryIndex:
     def hits(self, clip: Constellation, *, fan_out: int = 5) -> Hits:
         landmarks = landmarks_of(clip, CONFIG, fan_out=fan_out)
         hashes, hash_of_landmark = np.unique(landmarks.hash, return_inverse=True)
-        return hits_of(self.lookup(hashes), hash_of_landmark, landmarks.offset)
+        return hits_of(self.lookup(hashes), hash_of_landmark, landmarks.offset, max_hits=2_000_000)
 
     def search(self, clip: Constellation) -> list[Match]:
         hits = self.hits(clip)

@@ -77,7 +77,7 @@ def test_a_hash_that_stands_twice_in_the_clip_hits_twice() -> None:
         n_indexed=1000,
     )
     hash_of_landmark, query_offset = np.array([1, 0, 1]), np.array([3, 4, 8], np.int32)
-    given = hits_of(found, hash_of_landmark, query_offset)
+    given = hits_of(found, hash_of_landmark, query_offset, max_hits=100)
     rows = zip(given.track_id.tolist(), given.track_offset.tolist(), given.query_offset.tolist(), strict=True)
     assert sorted(rows) == [(5, 10, 4), (5, 20, 3), (5, 20, 8), (6, 30, 3), (6, 30, 8)]
 
@@ -90,8 +90,22 @@ def test_a_rare_hash_weighs_more_than_a_common_one_whatever_the_size_of_the_inde
             offset=np.zeros(51 * scale, np.int32),
             n_indexed=1_000_000 * scale,
         )
-        return hits_of(found, np.array([0, 1]), np.array([0, 0], np.int32)).weight
+        return hits_of(found, np.array([0, 1]), np.array([0, 0], np.int32), max_hits=10_000).weight
 
     small, large = weights(1), weights(10)
     assert small[0] > small[-1] > 0
     assert (small[0], small[-1]) == pytest.approx((large[0], large[-1]))
+
+
+@pytest.mark.parametrize(("max_hits", "n_hits"), [(100, 62), (61, 12), (12, 12), (11, 2), (1, 0)])
+def test_hits_are_bounded_and_the_commonest_hashes_are_left_out_first(max_hits: int, n_hits: int) -> None:
+    postings = [1, 2, 5]  # of hashes 0, 1, 2, which stand 2, 5 and 10 times in the clip: 2, 10 and 50 hits
+    found = Lookup(
+        hash_index=np.repeat([0, 1, 2], postings),
+        track_id=np.arange(8, dtype=np.int64),
+        offset=np.zeros(8, np.int32),
+        n_indexed=1000,
+    )
+    hash_of_landmark = np.repeat([0, 1, 2], [2, 5, 10])
+    given = hits_of(found, hash_of_landmark, np.arange(17, dtype=np.int32), max_hits=max_hits)
+    assert len(given) == n_hits
