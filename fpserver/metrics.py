@@ -71,9 +71,3 @@ def exposition() -> bytes:
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
-
-
-def forget_process(pid: int) -> None:
-    """Drop the live gauges of a process that has ended."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]

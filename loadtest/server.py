@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtest.processes import children_of, command_line, cpu_s, descendants_of
+
 READY = re.compile(r"^fpserver is running at (http://\S+)$")
 
 
@@ -21,11 +23,11 @@ class Server:
 
     def children(self, mark: str) -> list[int]:
         """Pids of its children whose command line holds `mark` ("valkey", "web", "worker")."""
-        return [pid for pid in _children(self.pid) if mark in _command_line(pid)]
+        return [pid for pid in children_of(self.pid) if mark in command_line(pid)]
 
     def cpu_s(self) -> float:
         """Processor time of the whole family so far, seconds."""
-        return sum(_cpu_s(pid) for pid in (self.pid, *_descendants(self.pid)))
+        return sum(map(cpu_s, {self.pid, *descendants_of(self.pid)}))
 
 
 @contextmanager
@@ -54,36 +56,3 @@ def serving(data_dir: Path, *arguments: str, settings: Mapping[str, str] | None 
             process.kill()
             process.wait()
         process.stdout.close()
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            found.append(int(stat.parent.name))
-    return found
-
-
-def _descendants(pid: int) -> list[int]:
-    children = _children(pid)
-    return children + [grandchild for child in children for grandchild in _descendants(child)]
-
-
-def _command_line(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-    except OSError:
-        return ""
-
-
-def _cpu_s(pid: int) -> float:
-    """User and system time, its reaped children's included."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")

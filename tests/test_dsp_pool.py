@@ -16,6 +16,7 @@ from fpserver.audio.decode import decode
 from fpserver.audio.encode import encode
 from fpserver.dsp_pool import DspPool
 from fpserver.errors import AudioCrash, AudioTimeout, AudioTooShort, Overloaded
+from loadtest.processes import alive
 from tests.audio import jobs
 from tests.audio.files import flac_silence, sweep
 
@@ -37,13 +38,6 @@ async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  (other processes set no events here)
             await asyncio.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 async def pids(pool: DspPool) -> set[int]:

@@ -15,6 +15,7 @@ from fpserver.config import Config
 from fpserver.services import Services, open_services
 from fpserver.terms import TrackStatus
 from fpserver.web.client import Client
+from loadtest.processes import alive, command_line, descendants_of
 
 READY = re.compile(r"^fpserver is running at (http://\S+)$")
 SETTINGS = {
@@ -40,7 +41,7 @@ class Running:
         return self.children(kind)[0]
 
     def children(self, kind: str) -> list[int]:
-        mark = {"store": "valkey", "web": "fpserver.child\0web", "worker": "fpserver.child\0worker"}[kind]
+        mark = {"store": "valkey", "web": "fpserver.child web", "worker": "fpserver.child worker"}[kind]
         return sorted(pid for pid in descendants_of(self.pid) if mark in command_line(pid))
 
     def stop(self, *, within_s: float = 30.0) -> int:
@@ -92,39 +93,6 @@ def started(*arguments: str | Path) -> "subprocess.Popen[str]":
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def children_of(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return sorted(found)
-
-
-def descendants_of(pid: int) -> set[int]:
-    found = set(children_of(pid))
-    for child in tuple(found):
-        found |= descendants_of(child)
-    return found
-
-
-def command_line(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def wait_until(true: Callable[[], bool], *, within_s: float) -> bool:

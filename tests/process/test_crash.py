@@ -13,13 +13,11 @@ import pytest
 from fpserver.terms import TrackStatus
 from fpserver.tracks.catalogue import TrackFilter
 from fpserver.web.client import Client, RemoteError
+from loadtest.processes import alive, children_of, descendants_of
 from tests.opened import song_file, submit_files
 from tests.process.running import (
     Running,
-    alive,
     assert_each_is_indexed_once,
-    children_of,
-    descendants_of,
     serving,
     started,
     store_of,

@@ -1,0 +1,48 @@
+"""Processes of this machine and their families, from /proc."""
+
+import os
+from pathlib import Path
+
+
+def children_of(pid: int) -> list[int]:
+    """Pids of a process's living children, in order."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        fields = _fields(stat)
+        if fields and int(fields[1]) == pid and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return sorted(found)
+
+
+def descendants_of(pid: int) -> set[int]:
+    """Pids of its children, their children, and so on."""
+    children = children_of(pid)
+    return set(children).union(*(descendants_of(child) for child in children))
+
+
+def command_line(pid: int) -> str:
+    """A process's command, its arguments separated by spaces; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs: one that has ended and waits for its parent does not."""
+    fields = _fields(Path(f"/proc/{pid}/stat"))
+    return bool(fields) and fields[0] != "Z"
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process and of those children that it has seen end, seconds."""
+    fields = _fields(Path(f"/proc/{pid}/stat"))
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+
+
+def _fields(stat: Path) -> list[str]:
+    """State, parent's pid, and what proc(5) lists after them; nothing when the process is gone."""
+    try:
+        return stat.read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
