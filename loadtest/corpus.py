@@ -36,6 +36,7 @@ class Recording:
     path: Path
     seconds: float
     cluster: str
+    package: str
     repeats: bool = False
     head_s: float = 0.0  # silence at its ends: no clips there
     tail_s: float = 0.0
@@ -47,7 +48,10 @@ def music(folder: Path) -> list[Recording]:
     table = folder / "tracks.csv"
     if not table.is_file():
         files = [(path, path.parent.name) for path in find_audio([folder])]
-        found = [Recording(path=path, seconds=_seconds(path), cluster=cluster) for path, cluster in files]
+        found = [
+            Recording(path=path, seconds=_seconds(path), cluster=cluster, package=cluster)
+            for path, cluster in files
+        ]
     else:
         found = [_recording(folder, row) for row in _rows(table)]
     return sorted((each for each in found if each.seconds >= MIN_TRACK_S), key=lambda each: str(each.path))
@@ -62,6 +66,7 @@ def noises(folder: Path) -> list[Recording]:
             path=folder / row["path"],
             seconds=float(row["seconds"]),
             cluster=row["package"],
+            package=row["package"],
             kind="speech" if row["noise_type"] == "babble" else row["noise_type"],
         )
         for row in rows
@@ -129,6 +134,7 @@ def _recording(folder: Path, row: dict[str, str]) -> Recording:
         path=folder / row["path"],
         seconds=float(row["seconds"]),
         cluster=row["cluster"] or row["package"],
+        package=row["package"],
         repeats=float(row["repeat_frac"] or 0) > MAX_REPEAT or bool(row["near"]),
         head_s=float(row["lead_sil_s"] or 0),
         tail_s=float(row["trail_sil_s"] or 0),

@@ -403,7 +403,8 @@ def _size(recordings: list[Recording]) -> dict[str, Any]:
     return {
         "tracks": len(recordings),
         "hours": round(sum(each.seconds for each in recordings) / 3600, 2),
-        "clusters": len({each.cluster for each in recordings}),
+        "packages": len({each.package for each in recordings}),
+        "clusters (packages that share artists)": len({each.cluster for each in recordings}),
     }
 
 
