@@ -4,8 +4,6 @@ The new track's own landmarks are looked up like a clip's. A catalogued track of
 same time and agrees all the way through is the same recording.
 """
 
-import asyncio
-
 import numpy as np
 
 from fpserver.fingerprint.constellation import frames_per_s
@@ -13,6 +11,7 @@ from fpserver.matching.candidates import candidates_of, hits_of
 from fpserver.matching.sameness import is_same_recording
 from fpserver.services import Services
 from fpserver.terms import Candidate, Fingerprint, Hearing, Landmarks, TrackStatus
+from fpserver.thinking import think
 
 MAX_LANDMARKS = 8000  # asked for a track, spread over its length: a look-up of some ten milliseconds
 MAX_LENGTH_DIFFERENCE_S = 1.0  # encoders pad the ends
@@ -30,13 +29,13 @@ async def find(services: Services, track_id: int, fingerprint: Fingerprint, hear
     asked = Landmarks(hash=fingerprint.landmarks.hash[::step], offset=fingerprint.landmarks.offset[::step])
     hashes, hash_of_landmark = np.unique(asked.hash, return_inverse=True)
     found = await services.index.lookup(hashes)
-    hits = await asyncio.to_thread(
+    hits = await think(
         hits_of, found, hash_of_landmark, asked.offset, max_hits=services.config.matching.max_hits
     )
-    candidates = await asyncio.to_thread(candidates_of, hits, max_candidates=MAX_CANDIDATES)
+    candidates = await think(candidates_of, hits, max_candidates=MAX_CANDIDATES)
     for candidate in await _alike(services, track_id, candidates, hearing):
         old = (await services.index.constellations([candidate.track_id])).get(candidate.track_id)
-        if old is not None and await asyncio.to_thread(
+        if old is not None and await think(
             is_same_recording,
             old=old,
             new=fingerprint.constellation,

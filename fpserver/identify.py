@@ -9,7 +9,6 @@ search       the plain step; the dense one only while nothing was accepted
 describe     names of the tracks accepted
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +39,7 @@ from fpserver.terms import (
     Track,
     TrackStatus,
 )
+from fpserver.thinking import think
 
 N_STEPS = 2
 EXPLAINED_CANDIDATES = 10
@@ -130,9 +130,7 @@ async def _identify(
 ) -> Identification:
     max_rate = options.max_false_accept_rate or services.config.matching.max_false_accept_rate
     with clock.stage("matching"):
-        clip_map = await asyncio.to_thread(
-            ClipMap, hearing.constellation, n_bins=services.config.fingerprint.window // 2
-        )
+        clip_map = await think(ClipMap, hearing.constellation, n_bins=services.config.fingerprint.window // 2)
     matches: list[IdentifiedMatch] = []
     steps: list[_StepResult] = []
     for name, tail in (("plain", PLAIN), ("dense", DENSE)):
@@ -159,19 +157,17 @@ async def _search(
     services: Services, name: str, tail: Tail, clip: Constellation, clip_map: ClipMap, clock: _Clock
 ) -> _StepResult:
     with clock.stage("fingerprint"):
-        landmarks = await asyncio.to_thread(_landmarks, name, clip, services.config)
-        hashes, hash_of_landmark = np.unique(landmarks.hash, return_inverse=True)
+        landmarks = await think(_landmarks, name, clip, services.config)
+        hashes, hash_of_landmark = await think(np.unique, landmarks.hash, return_inverse=True)
     with clock.stage("index"):
         found = await services.index.lookup(hashes)
     with clock.stage("matching"):
-        candidates = await asyncio.to_thread(
-            _candidates, found, hash_of_landmark, landmarks, services.config.matching
-        )
+        candidates = await think(_candidates, found, hash_of_landmark, landmarks, services.config.matching)
     with clock.stage("index"):
         constellations = await services.index.constellations([each.track_id for each in candidates])
     with clock.stage("matching"):
         missing = any(each.track_id not in constellations for each in candidates)
-        ranked = await asyncio.to_thread(
+        ranked = await think(
             matches_of,
             clip_map,
             candidates,

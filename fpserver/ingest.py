@@ -39,6 +39,7 @@ from fpserver.terms import (
     Track,
     TrackStatus,
 )
+from fpserver.thinking import think
 from fpserver.tracks.catalogue import TrackFilter
 
 log = structlog.get_logger()
@@ -117,7 +118,7 @@ async def _index(services: Services, track: Track, twins: "Twins") -> TrackStatu
     hearing = await services.pool.run(
         hear_track, path, config.audio, config.fingerprint, timeout_s=config.audio.track_timeout_s
     )
-    fingerprint = await asyncio.to_thread(fingerprint_of, hearing.constellation, config.fingerprint)
+    fingerprint = await think(fingerprint_of, hearing.constellation, config.fingerprint)
     holder = await services.tracks.claim_audio(track_id, audio_digest(fingerprint.constellation))
     async with twins.one_at_a_time(hearing.duration_s):
         if holder == track_id:
@@ -199,7 +200,7 @@ async def _cut(services: Services, track_id: int) -> None:
     if constellation is None:  # never begun, or wholly removed
         return
     config = services.config.fingerprint
-    landmarks = await asyncio.to_thread(landmarks_of, constellation, config, fan_out=config.fan_out)
+    landmarks = await think(landmarks_of, constellation, config, fan_out=config.fan_out)
     await services.index.remove(track_id, landmarks)
 
 

@@ -24,13 +24,17 @@ PLAN: dict[str, set[str]] = {
     "log": {"config", "errors"},
     "files": {"errors"},
     "words": set(),
+    "thinking": set(),
     "run_folder": {"errors"},
     **dict.fromkeys(PURE | EDGES, TERMS),
+    "index": TERMS | {"thinking"},
     "dsp_child": {"errors"},
     "dsp_pool": {"dsp_child", "errors"},
     "hearing": TERMS | {"audio", "fingerprint"},
     "services": FOUNDATION | {"dsp_pool", "fingerprint", "index", "tracks", "store"},
-    **dict.fromkeys(JOURNEYS, FOUNDATION | PURE | {"services", "hearing", "tracks", "duplicates"}),
+    **dict.fromkeys(
+        JOURNEYS, FOUNDATION | PURE | {"services", "hearing", "thinking", "tracks", "duplicates"}
+    ),
     "worker": FOUNDATION | JOURNEYS | {"services"},
     "web": FOUNDATION | JOURNEYS | {"services", "hearing", "fingerprint", "tracks"},
     "bulk": FOUNDATION | JOURNEYS | {"services", "tracks", "audio", "web", "worker"},

@@ -5,7 +5,6 @@ finds a track half written or half removed knows which postings it may have; and
 written once, however often `add` is repeated.
 """
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from itertools import zip_longest
@@ -18,6 +17,7 @@ from fpserver.errors import Conflict, StoreUnavailable
 from fpserver.index import codec, keys, stamp
 from fpserver.index.nodes import Call, Client, Nodes, Observer, Reply
 from fpserver.terms import Constellation, Fingerprint, Hashes, IndexStats, Landmarks, Lookup
+from fpserver.thinking import think
 
 FUNCTIONS = files(__package__).joinpath("functions.lua").read_text(encoding="utf-8")
 
@@ -61,7 +61,7 @@ class Index:
             StoreUnavailable: a shard did not answer; repeat it later.
         """
         constellation = codec.pack_constellation(fingerprint.constellation)
-        additions = await asyncio.to_thread(self._pack_addition, track_id, fingerprint.landmarks)
+        additions = await think(self._pack_addition, track_id, fingerprint.landmarks)
         await self._keep_constellation(track_id, constellation)
         for calls in _in_step(additions):
             if -1 in await self._write(calls):
@@ -76,7 +76,7 @@ class Index:
         Raises:
             StoreUnavailable: a shard did not answer; repeat it later.
         """
-        removals = await asyncio.to_thread(self._pack_removal, track_id, np.unique(landmarks.hash))
+        removals = await think(self._pack_removal, track_id, np.unique(landmarks.hash))
         n_cut = 0
         for calls in _in_step(removals):
             n_cut += sum(await self._write(calls))
@@ -93,9 +93,9 @@ class Index:
         Raises:
             StoreUnavailable: no shard answered.
         """
-        questions, calls = await asyncio.to_thread(self._pack_questions, hashes)
+        questions, calls = await think(self._pack_questions, hashes)
         replies = await self._read(calls)
-        return await asyncio.to_thread(_lookup_of, questions, replies)
+        return await think(_lookup_of, questions, replies)
 
     async def constellations(self, track_ids: Sequence[int]) -> dict[int, Constellation]:
         """Constellations of these tracks, in one round trip per node.
