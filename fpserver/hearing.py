@@ -10,7 +10,6 @@ from time import perf_counter
 from fpserver.audio.decode import decode
 from fpserver.audio.tags import read_tags
 from fpserver.config import AudioConfig, FingerprintConfig
-from fpserver.errors import AudioSilent
 from fpserver.fingerprint import wire
 from fpserver.fingerprint.constellation import constellation_of
 from fpserver.terms import Hearing, Metadata
@@ -37,10 +36,10 @@ def hear_track(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) -
     """Hear a whole recording.
 
     Raises:
-        AudioError: it cannot be used as audio, is longer than `audio.max_track_s`, or holds no peaks.
+        AudioError: it cannot be used as audio, or is longer than `audio.max_track_s`.
         FingerprintInvalid, FingerprintForeign: it is a fingerprint body that cannot be used.
     """
-    hearing = _hear(
+    return _hear(
         path,
         fingerprint,
         max_s=audio.max_track_s,
@@ -48,12 +47,6 @@ def hear_track(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) -
         min_s=audio.min_clip_s,
         cut=False,
     )
-    if len(hearing.constellation) < 2:
-        raise AudioSilent(
-            f"recording of {hearing.duration_s:.1f} s has {len(hearing.constellation)} peaks: silence and steady "
-            "tones cannot be recognised, at least 2 are needed"
-        )
-    return hearing
 
 
 def tags_of(path: Path, name: str) -> Metadata:

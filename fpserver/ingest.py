@@ -18,6 +18,7 @@ from fpserver import duplicates, metrics
 from fpserver.config import Config
 from fpserver.errors import (
     AudioCrash,
+    AudioSilent,
     Conflict,
     FpserverError,
     Overloaded,
@@ -119,6 +120,11 @@ async def _index(services: Services, track: Track, twins: "Twins") -> TrackStatu
         hear_track, path, config.audio, config.fingerprint, timeout_s=config.audio.track_timeout_s
     )
     fingerprint = await think(fingerprint_of, hearing.constellation, config.fingerprint)
+    if not len(fingerprint.landmarks):
+        raise AudioSilent(
+            f"recording of {hearing.duration_s:.1f} s has no landmarks, only {len(hearing.constellation)} peaks: "
+            "silence, steady tones and single sounds cannot be recognised"
+        )
     holder = await services.tracks.claim_audio(track_id, audio_digest(fingerprint.constellation))
     async with twins.one_at_a_time(hearing.duration_s):
         if holder == track_id:

@@ -94,11 +94,11 @@ def unpack(body: bytes, config: FingerprintConfig, *, min_s: float, max_s: float
     if duration_s < min_s:
         raise AudioTooShort(f"clip is {duration_s:.1f} s, need at least {min_s:g} s")
     peaks = _constellation(fields, n_frames, config)
+    truncated = fields.get("truncated") is True
     if duration_s > max_s:
         if not cut:
             raise AudioTooLong(f"recording is {duration_s:.0f} s, at most {max_s:g} s are taken")
-        peaks, duration_s = _cut(peaks, int(max_s * frames_per_s(config))), max_s
-    truncated = duration_s == max_s or fields.get("truncated") is True
+        peaks, duration_s, truncated = _cut(peaks, int(max_s * frames_per_s(config))), max_s, True
     return Hearing(constellation=peaks, duration_s=duration_s, truncated=truncated, timings_s={})
 
 

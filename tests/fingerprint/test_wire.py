@@ -106,6 +106,7 @@ def test_lengths_outside_the_limits_are_refused_or_cut(hearing: Hearing) -> None
         unpack(body, min_s=20)
     with pytest.raises(AudioTooLong, match="at most 5 s"):
         unpack(body, max_s=5, cut=False)
+    assert not unpack(body, max_s=10).truncated
     cut = unpack(body, max_s=5)
     assert cut.truncated
     assert cut.duration_s == 5

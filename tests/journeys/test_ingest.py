@@ -4,15 +4,18 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fpserver.audio.encode import encode
 from fpserver.config import RedisConfig
 from fpserver.errors import StoreUnavailable, TrackNotFound
+from fpserver.fingerprint import wire
+from fpserver.fingerprint.constellation import frames_per_s
 from fpserver.ingest import Twins, delete_track, index_track, place_of, resume_deletes, spool_dir, sweep_spool
 from fpserver.services import Services
 from fpserver.store.connect import Client
-from fpserver.terms import TrackStatus
+from fpserver.terms import Constellation, Hearing, TrackStatus
 from tests.opened import opened, song_file, submit_files
 from tests.synth import RATE_HZ, silence, song
 
@@ -87,6 +90,27 @@ async def test_what_is_wrong_with_a_file_ends_its_track_with_the_reason(
     track = (await services.tracks.get([track_id]))[track_id]
     assert (track.error_code, bool(track.error_message)) == (code, True)
     assert (await services.index.stats()).n_postings == 0
+
+
+async def test_peaks_too_far_apart_to_pair_are_nothing_to_recognise(
+    services: Services, tmp_path: Path
+) -> None:
+    config = services.config.fingerprint
+    lone = Constellation(
+        frame=np.array([50, 500, 900], np.int32),
+        bin=np.array([100, 200, 300], np.int32),
+        level=np.full(3, 80, np.uint8),
+        n_frames=1000,
+    )
+    duration_s = 1000 / frames_per_s(config)
+    hearing = Hearing(constellation=lone, duration_s=duration_s, truncated=False, timings_s={})
+    path = tmp_path / "lone.fingerprint"
+    path.write_bytes(wire.pack(hearing, config))
+    track_id, status = await index(services, path)
+    assert status is TrackStatus.FAILED
+    track = (await services.tracks.get([track_id]))[track_id]
+    assert (track.error_code, track.attempts) == ("audio_silent", 1)
+    assert track.error_message is not None and "3 peaks" in track.error_message
 
 
 async def test_a_file_that_is_gone_fails_as_missing(services: Services, tmp_path: Path) -> None:
