@@ -2,7 +2,8 @@
 
 A folder with `tracks.csv` (path, seconds, package, cluster, repeat_frac, lead_sil_s, trail_sil_s, near) is read by
 it; any other folder by the files it holds, one cluster per sub-folder. `noise.csv` (path, noise_type) beside it
-names noise and speech. Recordings that share an artist or a package are never split between the two halves.
+names noise and speech, `responses.csv` (path) impulse responses. Recordings that share an artist or a package are
+never split between the parts of a measurement.
 """
 
 import csv
@@ -41,6 +42,22 @@ class Recording:
     head_s: float = 0.0  # silence at its ends: no clips there
     tail_s: float = 0.0
     kind: str = "music"
+    name: str = ""  # its path below the corpus
+    near: tuple[str, ...] = ()  # "package:file name" of those that share material with it
+
+    def shares_material(self, other: "Recording") -> bool:
+        """Whether it is the other, or the corpus says that they hold the same material."""
+        ours, theirs = (f"{each.package}:{each.path.name}" for each in (self, other))
+        return self.path == other.path or theirs in self.near or ours in other.near
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thirds:
+    """Recordings by what they are for; no cluster is in two."""
+
+    tuning: list[Recording]
+    reporting: list[Recording]
+    unknown: list[Recording]
 
 
 def music(folder: Path) -> list[Recording]:
@@ -49,7 +66,13 @@ def music(folder: Path) -> list[Recording]:
     if not table.is_file():
         files = [(path, path.parent.name) for path in find_audio([folder])]
         found = [
-            Recording(path=path, seconds=_seconds(path), cluster=cluster, package=cluster)
+            Recording(
+                path=path,
+                seconds=_seconds(path),
+                cluster=cluster,
+                package=cluster,
+                name=str(path.relative_to(folder)),
+            )
             for path, cluster in files
         ]
     else:
@@ -68,9 +91,16 @@ def noises(folder: Path) -> list[Recording]:
             cluster=row["package"],
             package=row["package"],
             kind="speech" if row["noise_type"] == "babble" else row["noise_type"],
+            name=row["path"],
         )
         for row in rows
     ]
+
+
+def responses(folder: Path) -> list[Path]:
+    """Impulse responses of the corpus; none where there is no table."""
+    table = folder / "responses.csv"
+    return [folder / row["path"] for row in _rows(table)] if table.is_file() else []
 
 
 def split(
@@ -87,6 +117,22 @@ def split(
     for name in names:
         (catalogue if len(catalogue) < n_catalogue else unknown).extend(clusters[name])
     return catalogue, unknown
+
+
+def thirds(recordings: list[Recording]) -> Thirds:
+    """The largest cluster is for reporting; each other one, in the order of sha256(name), goes to tuning or unknown.
+
+    It goes to the one that has fewer seconds so far: half of the small clusters' music each, chosen by no one.
+    """
+    clusters: dict[str, list[Recording]] = defaultdict(list)
+    for recording in recordings:
+        clusters[recording.cluster].append(recording)
+    largest, *others = sorted(clusters, key=lambda name: (-len(clusters[name]), name))
+    tuning: list[Recording] = []
+    unknown: list[Recording] = []
+    for name in sorted(others, key=lambda name: hashlib.sha256(name.encode()).digest()):
+        (tuning if _total_s(tuning) < _total_s(unknown) else unknown).extend(clusters[name])
+    return Thirds(tuning=tuning, reporting=clusters[largest], unknown=unknown)
 
 
 def samples_of(path: Path, rate_hz: int = RATE_HZ) -> Pcm | None:
@@ -118,6 +164,13 @@ def as_samples(pcm: Pcm) -> Samples:
 
 def cut(recording: Recording, seconds: float, rng: np.random.Generator) -> tuple[float, Samples]:
     """(start_s, samples) of a random cut that is not silent."""
+    start_s, samples = place(recording, seconds, rng)
+    start = round(start_s * RATE_HZ)
+    return start_s, as_samples(samples[start : start + round(seconds * RATE_HZ)])
+
+
+def place(recording: Recording, seconds: float, rng: np.random.Generator) -> tuple[float, Pcm]:
+    """(start_s, whole recording): where a random cut begins that is not silent."""
     samples = samples_of(recording.path)
     if samples is None:
         raise ValueError(f"{recording.path} cannot be decoded")
@@ -126,7 +179,7 @@ def cut(recording: Recording, seconds: float, rng: np.random.Generator) -> tuple
         start = round(rng.uniform(min(recording.head_s, last_s), last_s) * RATE_HZ)
         piece = as_samples(samples[start : start + round(seconds * RATE_HZ)])
         if np.sqrt(np.mean(piece**2)) > 1e-3:
-            return start / RATE_HZ, piece
+            return start / RATE_HZ, samples
 
 
 def _recording(folder: Path, row: dict[str, str]) -> Recording:
@@ -138,7 +191,13 @@ def _recording(folder: Path, row: dict[str, str]) -> Recording:
         repeats=float(row["repeat_frac"] or 0) > MAX_REPEAT or bool(row["near"]),
         head_s=float(row["lead_sil_s"] or 0),
         tail_s=float(row["trail_sil_s"] or 0),
+        name=row["path"],
+        near=tuple(each.partition("(")[0].strip() for each in row["near"].split(";") if each.strip()),
     )
+
+
+def _total_s(recordings: list[Recording]) -> float:
+    return sum(each.seconds for each in recordings)
 
 
 def _seconds(path: Path) -> float:

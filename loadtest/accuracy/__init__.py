@@ -1,0 +1,13 @@
+"""How well the system hears, beside its peers: degraded clips of real music, asked of all on the same samples.
+
+cells       the grid: what is done to clips, as data
+degrade     what is done to them: sound in, sound out
+sounds      sounds that are no music: noise, claps, tones, hum
+clips       a cell and a number into a clip and its truth
+answers     what a system said of a clip, kept in a file
+peer_*      the systems that are asked
+run         every clip to every system, on several processes, continued where it stopped
+judge       what counts as right
+statistics  intervals, paired differences, fitted curves
+report      tables; plots beside them
+"""

@@ -1,0 +1,118 @@
+"""Accuracy over bytes: fpserver and audfprint at several densities, each beside what its index takes."""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from loadtest.accuracy import peer_audfprint, plots
+from loadtest.accuracy.cells import Cell
+from loadtest.accuracy.clips import Studio
+from loadtest.accuracy.judge import Judge
+from loadtest.accuracy.peer_fpserver import fpserver_peer
+from loadtest.accuracy.run import run, say
+from loadtest.accuracy.statistics import wilson
+from loadtest.corpus import Recording
+
+CELLS = ("clean_2s", "noise_-6dB_5s", "noise_-9dB_10s", "phone_0dB_10s")
+PEAKS_PER_S = (8, 12, 16, 24, 36, 48)
+DENSITIES = ((10, 3), (20, 3), (35, 4), (50, 6), (70, 8), (100, 10))
+
+
+def measure(
+    args: argparse.Namespace,
+    studio: Studio,
+    catalogue: Sequence[Recording],
+    wanted: Sequence[tuple[Cell, int]],
+) -> None:
+    """Ask, and write accuracy_bytes.json and .png; the cells are CELLS, or those that were named."""
+    chosen = [(cell, n) for cell, n in wanted if args.cells or cell.name in CELLS]
+    chosen = [(cell, n) for cell, n in chosen if not cell.unknown]
+    names = [each.name for each in catalogue]
+    judge = Judge(catalogue)
+    rows: list[dict[str, Any]] = []
+    if "fpserver" in args.peers:
+        for peaks in PEAKS_PER_S:
+            settings = {"FPSERVER_FINGERPRINT__SPARSE_PEAKS_PER_S": str(peaks)}
+            say(f"fpserver with {peaks} peaks per second")
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                fpserver_peer(catalogue, Path(folder) / "data", settings=settings) as peer,
+            ):
+                heard = run(
+                    studio, [peer], chosen, catalogue=names, cache=args.cache, processes=args.processes
+                )
+                rows += _judged(
+                    heard, chosen, judge, {peer.name: peer.stored.mb_per_hour}, f"{peaks} peaks/s"
+                )
+    if "audfprint" in args.peers:
+        variants = [
+            peer_audfprint.Variant(
+                name=f"audfprint {density}/{fan_out}",
+                density=density,
+                fan_out=fan_out,
+                bucket=1000,
+                search_depth=500,
+                max_time_frames=65536,
+            )
+            for density, fan_out in DENSITIES
+        ]
+        for variant in variants:  # one at a time: the densest tables are large
+            say(variant.name)
+            audfprint = peer_audfprint.AudfprintPeer([variant], catalogue, args.cache, args.processes)
+            heard = run(
+                studio, [audfprint], chosen, catalogue=names, cache=args.cache, processes=args.processes
+            )
+            size = audfprint.mb_per_hour[variant.name]
+            rows += _judged(heard, chosen, judge, dict.fromkeys(audfprint.systems, size), variant.name)
+    _write(args.out, rows)
+
+
+def _judged(
+    heard: Sequence[Any],
+    chosen: Sequence[tuple[Cell, int]],
+    judge: Judge,
+    sizes: dict[str, float],
+    settings: str,
+) -> list[dict[str, Any]]:
+    rows = []
+    for cell, _ in chosen:
+        group = [each for each in heard if each.clip.cell == cell.name]
+        for system, mb_per_hour in sizes.items():
+            right = sum(judge.verdict(each.clip, cell, each.answers[system]).right for each in group)
+            interval = wilson(right, len(group))
+            rows.append(
+                {
+                    "cell": cell.name,
+                    "line": _line(system),
+                    "settings": settings,
+                    "mb_per_hour": round(mb_per_hour, 4),
+                    "clips": len(group),
+                    "right": right,
+                    "low": round(interval.low, 4),
+                    "high": round(interval.high, 4),
+                }
+            )
+    return rows
+
+
+def _line(system: str) -> str:
+    if not system.startswith("audfprint"):
+        return f"{system}, accepted"
+    return "audfprint, first guess" if system.endswith("no floor") else "audfprint, five aligned"
+
+
+def _write(out: Path, rows: Sequence[dict[str, Any]]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "accuracy_bytes.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for row in rows:
+        points = panels.setdefault(row["cell"], {}).setdefault(row["line"], [])
+        points.append((row["mb_per_hour"], row["right"] / row["clips"]))
+        print(
+            f"{row['cell']:16} {row['line']:26} {row['settings']:18} {row['mb_per_hour']:.3f} MB/h "
+            f"{row['right']}/{row['clips']}"
+        )
+    plots.byte_curves(out / "accuracy_bytes.png", panels)
