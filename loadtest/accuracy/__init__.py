@@ -9,5 +9,8 @@ peer_*      the systems that are asked
 run         every clip to every system, on several processes, continued where it stopped
 judge       what counts as right
 statistics  intervals, paired differences, fitted curves
-report      tables; plots beside them
+figures     all that is measured, by cell and system
+page        the same for people; plots beside it
+alone       times of one clip at a time
+bytes_curve accuracy over index size
 """

@@ -26,12 +26,14 @@ from pathlib import Path
 from typing import Any
 
 from fpserver.config import load
-from loadtest.accuracy import bytes_curve, peer_audfprint, plots, report
+from loadtest.accuracy import bytes_curve, peer_audfprint, plots
 from loadtest.accuracy.alone import times_alone
 from loadtest.accuracy.cells import SMALL, Cell, Codec, Mix, grid
 from loadtest.accuracy.clips import studio
 from loadtest.accuracy.degrade import has_gsm
+from loadtest.accuracy.figures import curves, figures
 from loadtest.accuracy.judge import Judge, found_to_share
+from loadtest.accuracy.page import page
 from loadtest.accuracy.peer_fpcalc import FpcalcPeer
 from loadtest.accuracy.peer_fpserver import NAME, FpserverPeer, fpserver_peer
 from loadtest.accuracy.run import Heard, Peer, run, say
@@ -56,7 +58,7 @@ class Size:
 
 SIZES = {
     "small": Size(clips=8, unknown_music=40, unknown_other=20, tracks=40, alone=10),
-    "standard": Size(clips=40, unknown_music=400, unknown_other=100, tracks=None, alone=50),
+    "standard": Size(clips=60, unknown_music=500, unknown_other=200, tracks=None, alone=50),
     "full": Size(clips=200, unknown_music=3000, unknown_other=1000, tracks=None, alone=200),
 }
 
@@ -67,7 +69,7 @@ def main() -> None:
     begin = time.monotonic()
     parts = thirds(music(args.corpus))
     n_tracks = args.tracks or SIZES[args.size].tracks
-    tuning, reporting = parts.tuning[:n_tracks], parts.reporting[:n_tracks]
+    tuning, reporting = _some(parts.tuning, n_tracks), _some(parts.reporting, n_tracks)
     known = reporting if args.half == "reporting" else tuning
     catalogue = [*reporting, *tuning]
     seed = args.seed + (0 if args.half == "reporting" else 1_000_000)
@@ -94,9 +96,7 @@ def main() -> None:
     judge = Judge(catalogue)
     shared = found_to_share(heard, cells, judge, ours=NAME)
     judge = Judge(catalogue, shared)
-    found = report.figures(
-        heard, cells, judge, shared, ours=NAME, promised=load().matching.max_false_accept_rate
-    )
+    found = figures(heard, cells, judge, shared, ours=NAME, promised=load().matching.max_false_accept_rate)
     sizes = {each.name: each.stored.mb_per_hour for each in peers if isinstance(each, FpserverPeer)}
     for each in peers:
         if isinstance(each, peer_audfprint.AudfprintPeer):
@@ -143,6 +143,13 @@ def _peers(
     return peers, fpserver
 
 
+def _some(recordings: Sequence[Recording], n: int | None) -> list[Recording]:
+    """Evenly chosen; all of them where there are no more."""
+    if n is None or n >= len(recordings):
+        return list(recordings)
+    return [recordings[i * len(recordings) // n] for i in range(n)]
+
+
 def _wanted(args: argparse.Namespace) -> list[tuple[Cell, int]]:
     """(cell, clips of it)."""
     size = SIZES[args.size]
@@ -156,7 +163,11 @@ def _wanted(args: argparse.Namespace) -> list[tuple[Cell, int]]:
     elif args.size == "small":
         cells = [cell for cell in cells if cell.name in SMALL]
     elif args.size == "standard":
-        cells = [cell for cell in cells if cell.target or cell.unknown or cell.mix is not Mix.ONE]
+        cells = [
+            cell
+            for cell in cells
+            if cell.family == "noise" or cell.target or cell.unknown or cell.mix is not Mix.ONE
+        ]
     if not has_gsm():
         skipped = [cell.name for cell in cells if cell.codec is Codec.GSM]
         if skipped:
@@ -220,9 +231,9 @@ def _write(
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "accuracy.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-    (out / "accuracy.md").write_text(report.page(whole), encoding="utf-8")
+    (out / "accuracy.md").write_text(page(whole), encoding="utf-8")
     _write_clips(out / "accuracy_clips.csv.gz", _rows(heard, cells, judge))
-    panels, det = report.curves(heard, cells, judge)
+    panels, det = curves(heard, cells, judge)
     try:
         if panels:
             plots.snr_curves(out / "accuracy_snr.png", panels)
@@ -250,10 +261,11 @@ def _rows(heard: Sequence[Heard], cells: Mapping[str, Cell], judge: Judge) -> It
         clip = each.clip
         for name, answer in each.answers.items():
             verdict = judge.verdict(clip, cells[clip.cell], answer)
+            n_told = 2 if name == NAME else 1
             said = "; ".join(
                 f"{'accepted' if guess.accepted else 'weighed'} {guess.track} @{guess.offset_s or 0:.2f} "
                 f"score {guess.score:.3f} speed {guess.speed:g} pitch {guess.pitch:g}"
-                for guess in answer.guesses[:2]
+                for guess in answer.guesses[:n_told]
             )
             yield [
                 clip.cell,

@@ -41,6 +41,7 @@ def det_curves(path: Path, systems: Mapping[str, tuple[Sequence[float], Sequence
         axis.plot(np.maximum(accepted, 0.3 / len(unknown)), missed, label=name)
     axis.set(
         xscale="log",
+        title="all known clips but those of another speed, tempo or pitch",
         xlabel="unknown music clips accepted (left edge: none)",
         ylabel="known clips missed or wrong",
         ylim=(0, 1),

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 from scipy.stats import beta
+
+Reals: TypeAlias = npt.NDArray[np.float64]
 
 Z = 1.96
 N_RESAMPLED = 1000
@@ -67,19 +69,20 @@ def half_point(
 
     None where the half is not between the lowest and the highest share, or there are fewer than three ratios.
     """
-    x, y = np.asarray(snr_db, float), np.asarray(right, float)
-    levels = np.unique(x)
-    shares = [y[x == level].mean() for level in levels]
-    if len(levels) < 3 or not min(shares) < 0.5 < max(shares):
+    levels, level = np.unique(np.asarray(snr_db, np.float64), return_inverse=True)
+    names, cluster = np.unique(np.asarray(clusters), return_inverse=True)
+    n_right = np.zeros((len(names), len(levels)))
+    n_clips = np.zeros((len(names), len(levels)))
+    np.add.at(n_right, (cluster, level), np.asarray(right, np.float64))
+    np.add.at(n_clips, (cluster, level), 1.0)
+    shares = n_right.sum(0) / n_clips.sum(0)
+    if len(levels) < 3 or not shares.min() < 0.5 < shares.max():
         return None
-    rng, names = np.random.default_rng(seed), sorted(set(clusters))
-    rows = [np.flatnonzero(np.asarray(clusters) == name) for name in names]
-    refitted = []
-    for _ in range(N_REFITTED):
-        drawn = np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])
-        refitted.append(_fit(x[drawn], y[drawn]))
-    low, high = np.quantile(refitted, (0.025, 0.975))
-    return Interval(_fit(x, y), float(low), float(high))
+    drawn = np.random.default_rng(seed).integers(len(names), size=(N_REFITTED, len(names)))
+    fitted = _fit(levels, n_right[drawn].sum(1), n_clips[drawn].sum(1))
+    low, high = np.quantile(fitted, (0.025, 0.975))
+    best = _fit(levels, n_right.sum(0)[None], n_clips.sum(0)[None])[0]
+    return Interval(float(best), float(low), float(high))
 
 
 def threshold_at(unknown_scores: Sequence[float], rate: float) -> float:
@@ -89,21 +92,19 @@ def threshold_at(unknown_scores: Sequence[float], rate: float) -> float:
     return float(ordered[n_allowed]) if n_allowed < len(ordered) else -np.inf
 
 
-def _fit(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> float:
-    """Middle of the logistic curve with the greatest likelihood; its slope is kept between 0.5 and 10 dB."""
+def _fit(levels: Reals, n_right: Reals, n_clips: Reals) -> Reals:
+    """Middles of the logistic curves of greatest likelihood, (n_samples,), from counts (n_samples, n_levels).
 
-    def loss(parameters: npt.NDArray[np.float64]) -> float:
-        z = (x - parameters[0]) / np.exp(parameters[1])
-        return float(np.sum(np.logaddexp(0, -z) * y + np.logaddexp(0, z) * (1 - y)))
+    Sought on a grid: middles every 0.05 dB, from 10 dB below to 10 dB above; twenty widths from 0.5 to 10 dB.
+    """
+    middles = np.arange(levels.min() - 10, levels.max() + 10, 0.05)
+    widths = np.geomspace(0.5, 10, 20)
+    z = (levels - middles[:, None, None]) / widths[:, None]  # (n_middles, n_widths, n_levels)
+    likelihood = -np.logaddexp(0, -z) @ n_right.T - np.logaddexp(0, z) @ (n_clips - n_right).T
+    return np.asarray(middles[likelihood.max(axis=1).argmax(axis=0)])
 
-    bounds = ((x.min() - 10, x.max() + 10), (np.log(0.5), np.log(10)))
-    fitted = minimize(loss, np.array([np.median(x), 1.0]), method="L-BFGS-B", bounds=bounds)
-    return float(fitted.x[0])
 
-
-def _by_cluster(
-    values: npt.NDArray[np.float64], clusters: Sequence[str]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _by_cluster(values: Reals, clusters: Sequence[str]) -> tuple[Reals, Reals]:
     """(sum, size) of each cluster."""
     _, index = np.unique(np.asarray(clusters), return_inverse=True)
     return np.bincount(index, values).astype(np.float64), np.bincount(index).astype(np.float64)
