@@ -36,6 +36,7 @@ NAME = "fpserver"
 CHUNK_FILES = 16
 MAX_GUESSES = 10
 TIMEOUT_S = 120.0
+MAX_FAILED = 0.02  # share of the catalogue that may be unreadable; with more, nothing that follows says much
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ class FpserverPeer:
 
     def settings_digest(self, system: str) -> str:
         """Of its own source and settings: a changed server is asked anew."""
-        return digest(self.source, sorted(self.settings.items()))
+        return digest(self.source, sorted(self.settings.items()), sorted(self.track_of_id.values()))
 
     def ask(self, clip: Clip, pcm: Pcm) -> list[Answer]:
         """One request; a refusal (a silent clip, say) is an answer without guesses."""
@@ -216,8 +217,10 @@ async def _ingest(server: Server, catalogue: Sequence[Recording]) -> float:
         assert batch_id is not None
         while not (batch := await client.batch(batch_id))["done"]:  # noqa: ASYNC110 – another process
             await asyncio.sleep(0.2)
-        for error in batch["errors"]:
+        for error in batch["errors"][:10]:
             print(f"not catalogued: {error['item']}: {error['message']}", file=sys.stderr)
+        if batch["n_errors"] > MAX_FAILED * len(catalogue):
+            raise SystemExit(f"{batch['n_errors']} of {len(catalogue)} tracks were not catalogued")
         return float(batch["audio_s"])
 
 
