@@ -36,6 +36,7 @@ NAME = "fpserver"
 CHUNK_FILES = 16
 MAX_GUESSES = 10
 TIMEOUT_S = 120.0
+ATTEMPTS = 4
 MAX_FAILED = 0.02  # share of the catalogue that may be unreadable; with more, nothing that follows says much
 
 
@@ -110,16 +111,27 @@ class FpserverPeer:
         ]
 
     def _post(self, body: bytes) -> tuple[int, dict[str, Any]]:
-        if self._connection is None or self._connection[0] != os.getpid():
-            host = urlsplit(self.address).netloc
-            self._connection = os.getpid(), http.client.HTTPConnection(host, timeout=TIMEOUT_S)
-        connection = self._connection[1]
-        connection.request(
-            "POST", "/v1/identify?explain=1", body, {"Content-Type": "application/octet-stream"}
-        )
-        response = connection.getresponse()
-        document: dict[str, Any] = json.loads(response.read())
-        return response.status, document
+        """(status, document); a connection that was closed, or a server that is full, is tried again."""
+        for attempt in range(ATTEMPTS):
+            if self._connection is None or self._connection[0] != os.getpid():
+                host = urlsplit(self.address).netloc
+                self._connection = os.getpid(), http.client.HTTPConnection(host, timeout=TIMEOUT_S)
+            connection = self._connection[1]
+            try:
+                connection.request(
+                    "POST", "/v1/identify?explain=1", body, {"Content-Type": "application/octet-stream"}
+                )
+                response = connection.getresponse()
+                document: dict[str, Any] = json.loads(response.read())
+            except (OSError, http.client.HTTPException):
+                self._connection = None
+                if attempt == ATTEMPTS - 1:
+                    raise
+            else:
+                if response.status != 503 or attempt == ATTEMPTS - 1:
+                    return response.status, document
+            time.sleep(attempt)
+        raise AssertionError("every attempt returns, raises or is followed by another")
 
 
 @contextmanager
