@@ -14,6 +14,7 @@ from fpserver.terms import Candidate, Fingerprint, Hearing, Landmarks, TrackStat
 from fpserver.thinking import think
 
 MAX_LANDMARKS = 8000  # asked for a track, spread over its length: a look-up of some ten milliseconds
+MAX_POSTINGS = 300_000  # read for these, rarest first
 MAX_LENGTH_DIFFERENCE_S = 1.0  # encoders pad the ends
 MAX_START_DIFFERENCE_S = 1.0
 MAX_CANDIDATES = 5
@@ -24,24 +25,22 @@ async def find(services: Services, track_id: int, fingerprint: Fingerprint, hear
 
     Two copies that are indexed at the same moment do not see each other.
     """
-    config = services.config.fingerprint
     step = -(-len(fingerprint.landmarks) // MAX_LANDMARKS)
     asked = Landmarks(hash=fingerprint.landmarks.hash[::step], offset=fingerprint.landmarks.offset[::step])
     hashes, hash_of_landmark = np.unique(asked.hash, return_inverse=True)
-    found = await services.index.lookup(hashes)
+    found = await services.index.lookup(hashes, max_postings=MAX_POSTINGS)
     hits = await think(
         hits_of, found, hash_of_landmark, asked.offset, max_hits=services.config.matching.max_hits
     )
     candidates = await think(candidates_of, hits, max_candidates=MAX_CANDIDATES)
     for candidate in await _alike(services, track_id, candidates, hearing):
-        old = (await services.index.constellations([candidate.track_id])).get(candidate.track_id)
+        old = (await services.index.peaks([candidate.track_id])).get(candidate.track_id)
         if old is not None and await think(
             is_same_recording,
             old=old,
-            new=fingerprint.constellation,
+            new=fingerprint.peaks,
             new_dense=hearing.constellation,
-            alignment=candidate.alignment,
-            n_bins=config.window // 2,
+            alignment=round(candidate.alignment),
         ):
             return candidate.track_id
     return None

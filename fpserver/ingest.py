@@ -26,18 +26,18 @@ from fpserver.errors import (
     StoreUnavailable,
     TrackNotFound,
 )
-from fpserver.fingerprint.landmarks import fingerprint_of, landmarks_of
+from fpserver.fingerprint.landmarks import fingerprint_of, track_landmarks
 from fpserver.hearing import hear_track
 from fpserver.services import Services
 from fpserver.terms import (
     PENDING,
-    Constellation,
     Fingerprint,
     Hearing,
     Metadata,
     Submission,
     Submitted,
     Track,
+    TrackPeaks,
     TrackStatus,
 )
 from fpserver.thinking import think
@@ -125,7 +125,7 @@ async def _index(services: Services, track: Track, twins: "Twins") -> TrackStatu
             f"recording of {hearing.duration_s:.1f} s has no landmarks, only {len(hearing.constellation)} peaks: "
             "silence, steady tones and single sounds cannot be recognised"
         )
-    holder = await services.tracks.claim_audio(track_id, audio_digest(fingerprint.constellation))
+    holder = await services.tracks.claim_audio(track_id, audio_digest(fingerprint.peaks))
     async with twins.one_at_a_time(hearing.duration_s):
         if holder == track_id:
             similar = await duplicates.find(services, track_id, fingerprint, hearing)
@@ -188,7 +188,7 @@ async def _add(services: Services, track_id: int, fingerprint: Fingerprint) -> N
 
 
 async def delete_track(services: Services, track_id: int) -> None:
-    """Take a track out: postings, constellation, record. Needs no audio; can be repeated after a crash.
+    """Take a track out: postings, peaks, record. Needs no audio; can be repeated after a crash.
 
     Raises:
         TrackNotFound: no track has this id.
@@ -201,12 +201,11 @@ async def delete_track(services: Services, track_id: int) -> None:
 
 
 async def _cut(services: Services, track_id: int) -> None:
-    """Take all of a track out of the index; its constellation, which goes last, says what there is."""
-    constellation = (await services.index.constellations([track_id])).get(track_id)
-    if constellation is None:  # never begun, or wholly removed
+    """Take all of a track out of the index; its peaks, which go last, say what there is."""
+    peaks = (await services.index.peaks([track_id])).get(track_id)
+    if peaks is None:  # never begun, or wholly removed
         return
-    config = services.config.fingerprint
-    landmarks = await think(landmarks_of, constellation, config, fan_out=config.fan_out)
+    landmarks = await think(track_landmarks, peaks, services.config.fingerprint)
     await services.index.remove(track_id, landmarks)
 
 
@@ -242,10 +241,10 @@ def _kept_since(spool: Path, before: float) -> set[Path]:
     return {path for path in spool.glob("*") if not path.suffix and path.stat().st_mtime < before}
 
 
-def audio_digest(constellation: Constellation) -> str:
+def audio_digest(peaks: TrackPeaks) -> str:
     """SHA-256 of what was heard: equal for the same sound in another container or under other tags."""
-    digest = hashlib.sha256(constellation.n_frames.to_bytes(8, "little"))
-    for column in (constellation.frame, constellation.bin, constellation.level):
+    digest = hashlib.sha256(peaks.n_frames.to_bytes(8, "little"))
+    for column in (peaks.frame, peaks.bin, peaks.strong):
         digest.update(column.tobytes())
     return digest.hexdigest()
 

@@ -103,7 +103,7 @@ async def _count(data_dir: Path, listed: list[dict[str, Any]]) -> dict[str, Any]
             "files_indexed": len({track["external_id"] for track in listed}),
             "landmarks": sum(track["n_landmarks"] for track in listed),
             "postings": stats.n_postings,
-            "constellations": len(await services.index.constellations(ids)),
+            "constellations": len(await services.index.peaks(ids)),
             "backlog": sum((await services.backlog.depth()).values()),
         }
 

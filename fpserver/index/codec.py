@@ -16,11 +16,7 @@ The answer to a lookup, lists in the order asked:
 
     | n_indexed : 64 | size : 32 × n_hashes | posting : 48 × Σ size |        size = 2^32 − 1: not read
 
-A constellation, a word per peak in their order; `delta_frames` after the peak before it, the first after frame 0:
-
-    | version : 8 | n_frames : 24 | word : 24 × n |
-    word:  | delta_frames : 6, 0..62 | bin : 10 | level : 8 |        a peak
-           | 63 : 6 | skipped_frames : 18 |                          no peak, only time passing
+Tracks' peaks are laid out in peaks.py.
 """
 
 from dataclasses import dataclass
@@ -30,19 +26,13 @@ import numpy.typing as npt
 
 from fpserver.errors import AudioTooLong, InvalidRequest
 from fpserver.index.keys import FIELD_BITS, FIELD_MASK
-from fpserver.terms import Constellation, Frames, Hashes, TrackIds
+from fpserver.terms import Frames, Hashes, TrackIds
 
 POSTING_BYTES = 6
 OFFSET_BITS = 20
 MAX_OFFSET = (1 << OFFSET_BITS) - 1
 MAX_TRACK_ID = (1 << 28) - 1
 STOPPED = (1 << 32) - 1
-
-CONSTELLATION_VERSION = 1
-MAX_FRAMES = (1 << 24) - 1
-MAX_BIN = (1 << 10) - 1
-SKIP = 63  # in the place of delta_frames
-MAX_SKIP = (1 << 18) - 1
 
 
 def pack_postings(track_id: int, offsets: Frames) -> bytes:
@@ -107,48 +97,4 @@ def unpack_answer(packed: bytes, n_hashes: int) -> Answer:
         sizes=np.where(stopped, 0, sizes),
         n_stopped=int(np.count_nonzero(stopped)),
         postings=packed[8 + 4 * n_hashes :],
-    )
-
-
-def pack_constellation(constellation: Constellation) -> bytes:
-    """A constellation in 3 bytes per peak, and 3 more where more than 62 frames pass without one.
-
-    Raises:
-        AudioTooLong, InvalidRequest: a frame, bin or silence has more bits than the layout gives it.
-    """
-    n_frames, bin_ = constellation.n_frames, constellation.bin
-    if n_frames > MAX_FRAMES:
-        raise AudioTooLong(f"the recording has {n_frames} frames, a constellation at most {MAX_FRAMES}")
-    if len(bin_) and bin_.max() > MAX_BIN:
-        raise InvalidRequest(f"a peak lies in bin {bin_.max()}, a constellation holds bins of 0..{MAX_BIN}")
-    delta = np.diff(constellation.frame, prepend=np.int32(0)).astype(np.int64)
-    n_skips = -(-np.where(delta >= SKIP, delta, 0) // MAX_SKIP)
-    last = np.cumsum(n_skips + 1) - 1  # word of each peak; its skips are just before it
-    words = np.full(len(delta) + int(n_skips.sum()), SKIP << 18 | MAX_SKIP, np.uint32)
-    skipping = n_skips > 0
-    words[last[skipping] - 1] = SKIP << 18 | (delta - (n_skips - 1) * MAX_SKIP)[skipping]
-    words[last] = np.where(skipping, 0, delta) << 18 | bin_.astype(np.int64) << 8 | constellation.level
-    header = (CONSTELLATION_VERSION << 24 | n_frames).to_bytes(4, "big")
-    return header + words.astype(">u4").view(np.uint8).reshape(-1, 4)[:, 1:].tobytes()
-
-
-def unpack_constellation(packed: bytes) -> Constellation:
-    """The way back.
-
-    Raises:
-        ValueError: the bytes are of another layout.
-    """
-    header = int.from_bytes(packed[:4], "big")
-    if header >> 24 != CONSTELLATION_VERSION or len(packed) % 3 != 1:
-        raise ValueError(f"constellation of {len(packed)} bytes, version {header >> 24}: not version 1")
-    thirds = np.frombuffer(packed, np.uint8, offset=4).reshape(-1, 3).astype(np.int32)
-    words = thirds[:, 0] << 16 | thirds[:, 1] << 8 | thirds[:, 2]
-    is_peak = words >> 18 != SKIP
-    frame = np.cumsum(np.where(is_peak, words >> 18, words & MAX_SKIP), dtype=np.int32)[is_peak]
-    peaks = words[is_peak]
-    return Constellation(
-        frame=frame,
-        bin=peaks >> 8 & MAX_BIN,
-        level=(peaks & 0xFF).astype(np.uint8),
-        n_frames=header & MAX_FRAMES,
     )

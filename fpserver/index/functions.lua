@@ -14,6 +14,9 @@ local HEAD_BYTES = 1020 -- 170 postings; 64 such fields and the listpack is 65 k
 local POSTING_BYTES = 6
 local STOPPED = 4294967295 -- size in a lookup's answer: not read
 local REMOVING = "removing"
+local BLOCK_FRAMES = 128 -- of a track's peaks
+local MAX_FRAMES = 16777216 -- the header of peaks is n_frames and, above it, the version
+local NO_PEAKS = "\0\0\0\0"
 
 local FIELD = {} -- names of fields; small decimal numbers take 2 bytes in a listpack
 for low = 0, 63 do
@@ -178,9 +181,31 @@ local function remove(keys, args)
   return n_cut
 end
 
+-- The longest lists that are still read when all together are more than `room` postings: the shortest go first. Answers
+-- a length, and what room is left for lists of just that length.
+local function longest_that_fits(sizes, room)
+  local n_of, lengths = {}, {}
+  for i = 1, #sizes do
+    local size = sizes[i]
+    if not n_of[size] then
+      lengths[#lengths + 1] = size
+    end
+    n_of[size] = (n_of[size] or 0) + 1
+  end
+  table.sort(lengths)
+  for i = 1, #lengths do
+    local size = lengths[i]
+    if size * n_of[size] > room then
+      return size, room
+    end
+    room = room - size * n_of[size]
+  end
+end
+
 -- lookup: KEYS n_postings, bucket prefix, tail prefix; ARGV max_postings_per_hash, max_postings, packed question.
 -- Answers one string: the shard's n_postings (8 bytes), the length of each hash's list in the order asked (postings,
--- 4 bytes; STOPPED where it is longer than max_postings_per_hash or than what is left of max_postings), the lists.
+-- 4 bytes; STOPPED where it is longer than max_postings_per_hash, or one of the longest that must stay out so that all
+-- are at most max_postings), the lists.
 -- The hottest loop of the server: it walks the question by itself, a third cheaper than through each_bucket.
 local function lookup(keys, args)
   local call, byte, char, sub = redis.call, string.byte, string.char, string.sub
@@ -188,7 +213,7 @@ local function lookup(keys, args)
   local max_list, room, question = tonumber(args[1]), tonumber(args[2]), args[3]
   local n_buckets = struct.unpack(">I4", question)
   local at_n, at_low = 5 + 4 * n_buckets, 5 + 5 * n_buckets
-  local sizes, n_sizes, found, n_found = {}, 0, {}, 0
+  local sizes, heads, tail_of, n_sizes, total = {}, {}, {}, 0, 0
   for b = 0, n_buckets - 1 do
     local bucket, n, lists = sub(question, 5 + 4 * b, 8 + 4 * b), byte(question, at_n + b), nil
     if n == 1 then
@@ -198,25 +223,77 @@ local function lookup(keys, args)
     end
     for i = 1, n do
       local list, size = lists[i], 0
+      n_sizes = n_sizes + 1
       if list then
-        local tail = #list == HEAD_BYTES and tails .. bucket .. char(byte(question, at_low + i - 1))
-        size = (#list + (tail and call("STRLEN", tail) or 0)) / POSTING_BYTES
-        if size > max_list or size > room then
+        size = #list
+        if size == HEAD_BYTES then
+          local tail = tails .. bucket .. char(byte(question, at_low + i - 1))
+          size = size + call("STRLEN", tail)
+          tail_of[n_sizes] = size > HEAD_BYTES and tail or nil
+        end
+        size = size / POSTING_BYTES
+        if size > max_list then
           size = STOPPED
         else
-          room, n_found = room - size, n_found + 1
-          found[n_found] = tail and list .. (call("GET", tail) or "") or list
+          heads[n_sizes], total = list, total + size
         end
       end
-      n_sizes = n_sizes + 1
       sizes[n_sizes] = size
     end
     at_low = at_low + n
+  end
+
+  local longest = STOPPED
+  if total > room then
+    longest, room = longest_that_fits(sizes, room)
+  end
+  local found, n_found = {}, 0
+  for i = 1, n_sizes do
+    local list, size = heads[i], sizes[i]
+    if list then
+      if size > longest or (size == longest and size > room) then
+        sizes[i] = STOPPED
+      else
+        if size == longest then
+          room = room - size
+        end
+        n_found = n_found + 1
+        found[n_found] = tail_of[i] and list .. (call("GET", tail_of[i]) or "") or list
+      end
+    end
   end
   local n_indexed = struct.pack(">I8", tonumber(call("GET", n_postings) or 0))
   return n_indexed .. pack_u32(sizes) .. table.concat(found)
 end
 
+-- windows: KEYS the beginning of the keys of peaks; ARGV packed question (track_id, first and last block, 4 bytes each).
+-- Answers columns as peaks.py draws them: headers, starts of the blocks asked, blocks. It reads the starts from the
+-- first on: most tracks have a few dozen.
+local function windows(keys, args)
+  local call, sub, read = redis.call, string.sub, struct.unpack
+  local prefix, question = keys[1], args[1]
+  local headers, starts, blocks = {}, {}, {}
+  for at = 1, #question, 12 do
+    local first, last = read(">I4I4", question, at + 4)
+    local key = prefix .. sub(question, at, at + 3)
+    local packed = call("GETRANGE", key, 0, 4 * last + 11)
+    local n = #headers + 1
+    if #packed < 4 then
+      headers[n] = NO_PEAKS
+    else
+      headers[n] = sub(packed, 1, 4)
+      last = math.min(last, math.ceil(read(">I4", packed) % MAX_FRAMES / BLOCK_FRAMES) - 1)
+      if first <= last then
+        starts[#starts + 1] = sub(packed, 5 + 4 * first, 12 + 4 * last)
+        local from, to = read(">I4", packed, 5 + 4 * first), read(">I4", packed, 9 + 4 * last)
+        blocks[#blocks + 1] = from < to and call("GETRANGE", key, from, to - 1) or ""
+      end
+    end
+  end
+  return table.concat(headers) .. table.concat(starts) .. table.concat(blocks)
+end
+
 redis.register_function("fpserver_index_add", add)
 redis.register_function("fpserver_index_remove", remove)
 redis.register_function({ function_name = "fpserver_index_lookup", callback = lookup, flags = { "no-writes" } })
+redis.register_function({ function_name = "fpserver_index_windows", callback = windows, flags = { "no-writes" } })

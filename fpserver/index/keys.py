@@ -3,14 +3,14 @@
     fp:index:stamp          string   JSON of the settings the index was made with
     fp:{7}:b:<bucket>       hash     heads of the posting lists of 64 hashes; field = low 6 bits, decimal
     fp:{7}:t:<bucket><low>  string   tail of one posting list that outgrew its head
-    fp:{7}:c:<track_id>     string   constellation of a track
+    fp:{7}:p:<track_id>     string   peaks of a track
     fp:{7}:tracks           string   bitmap: bit track_id is set when its last posting of this shard is written
     fp:{7}:doing            hash     track_id → chunks written so far, or "removing"; tracks in passage only
     fp:{7}:n_postings       string   counter
 
 All keys of shard 7 carry the hash tag {7}, so they share one slot of a Cluster: one function call may touch
-them together, and moving, copying and replacing shards is the Cluster's own business. <bucket> is 4 bytes, big
-endian, and <low> one byte: the function library cuts them from what it is sent instead of formatting numbers.
+them together, and moving, copying and replacing shards is the Cluster's own business. <bucket> and <track_id> are 4
+bytes, big endian, and <low> one byte: the functions cut them from what they are sent instead of formatting numbers.
 """
 
 from itertools import pairwise
@@ -54,13 +54,18 @@ def by_shard(hashes: Hashes, *, n_shards: int, max_items: int) -> list[list[Indi
 
 
 def shard_of_track(track_id: int, *, n_shards: int) -> int:
-    """Shard that keeps a track's constellation."""
+    """Shard that keeps a track's peaks."""
     return track_id % n_shards
 
 
-def constellation(shard: int, track_id: int) -> str:
-    """Key of a track's constellation."""
-    return f"fp:{{{shard}}}:c:{track_id}"
+def peaks(shard: int, track_id: int) -> bytes:
+    """Key of a track's peaks."""
+    return peaks_prefix(shard).encode() + track_id.to_bytes(4, "big")
+
+
+def peaks_prefix(shard: int) -> str:
+    """Beginning of the keys of tracks' peaks."""
+    return f"fp:{{{shard}}}:p:"
 
 
 def n_postings(shard: int) -> str:

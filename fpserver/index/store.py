@@ -1,7 +1,7 @@
-"""The index: postings by hash in shards, constellations by track.
+"""The index: postings by hash in shards, peaks by track.
 
-Always true: a track's constellation is written before its first posting and removed after its last, so whoever
-finds a track half written or half removed knows which postings it may have; and each chunk of its postings is
+Always true: a track's peaks are written before its first posting and removed after its last, so whoever finds
+a track half written or half removed knows which postings it may have; and each chunk of its postings is
 written once, however often `add` is repeated.
 """
 
@@ -15,8 +15,9 @@ import numpy as np
 from fpserver.config import IndexConfig
 from fpserver.errors import Conflict, StoreUnavailable
 from fpserver.index import codec, keys, stamp
+from fpserver.index import peaks as peaks_codec
 from fpserver.index.nodes import Call, Client, Nodes, Observer, Reply
-from fpserver.terms import Constellation, Fingerprint, Hashes, IndexStats, Landmarks, Lookup
+from fpserver.terms import Fingerprint, Hashes, IndexStats, Landmarks, Lookup, Peaks, TrackPeaks, Window
 from fpserver.thinking import think
 
 FUNCTIONS = files(__package__).joinpath("functions.lua").read_text(encoding="utf-8")
@@ -56,19 +57,19 @@ class Index:
 
         Raises:
             Conflict: the track is being removed, or another fingerprint was begun or kept under its id: remove
-                that first, by the landmarks of the constellation that the index holds.
+                that first, by the landmarks of the peaks that the index holds.
             AudioTooLong, InvalidRequest: an offset, frame, bin or the id needs more bits than a posting has.
             StoreUnavailable: a shard did not answer; repeat it later.
         """
-        constellation = codec.pack_constellation(fingerprint.constellation)
+        peaks = await think(peaks_codec.pack, fingerprint.peaks)
         additions = await think(self._pack_addition, track_id, fingerprint.landmarks)
-        await self._keep_constellation(track_id, constellation)
+        await self._keep_peaks(track_id, peaks)
         for calls in _in_step(additions):
             if -1 in await self._write(calls):
                 raise Conflict(f"track {track_id} is being removed from the index: add it again after that")
 
     async def remove(self, track_id: int, landmarks: Landmarks) -> int:
-        """Cut a track's postings under the hashes of these landmarks, then forget its constellation.
+        """Cut a track's postings under the hashes of these landmarks, then forget its peaks.
 
         Returns:
             How many postings were cut: 0 when it is repeated.
@@ -80,25 +81,44 @@ class Index:
         n_cut = 0
         for calls in _in_step(removals):
             n_cut += sum(await self._write(calls))
-        key = self._constellation_key(track_id)
-        await self._write([Call(key=key, command=("UNLINK", key))])
+        shard = keys.peaks_prefix(self._shard_of_track(track_id))
+        await self._write([Call(key=shard, command=("UNLINK", self._peaks_key(track_id)))])
         return n_cut
 
-    async def lookup(self, hashes: Hashes) -> Lookup:
+    async def lookup(self, hashes: Hashes, *, max_postings: int | None = None) -> Lookup:
         """The posting lists of these hashes, which are unique; one round trip per node, nodes in parallel.
 
-        Lists longer than `max_postings_per_hash` are left out, and those that do not fit in their shard's part
-        of `max_postings_per_lookup`; `n_stopped` counts both. `degraded`: a shard did not answer in time.
+        Rarest first: where a shard's lists are more than its part of `max_postings`, which goes by the hashes it is
+        asked, the longest are left out. So are lists longer than `max_postings_per_hash`; `n_stopped` counts both.
+        `degraded`: a shard did not answer in time.
+
+        Args:
+            hashes: asked for.
+            max_postings: read in all, at most `max_postings_per_lookup`, which None stands for.
 
         Raises:
             StoreUnavailable: no shard answered.
         """
-        questions, calls = await think(self._pack_questions, hashes)
+        most = self._config.max_postings_per_lookup
+        max_postings = most if max_postings is None else min(max_postings, most)
+        questions, calls = await think(self._pack_questions, hashes, max_postings)
         replies = await self._read(calls)
         return await think(_lookup_of, questions, replies)
 
-    async def constellations(self, track_ids: Sequence[int]) -> dict[int, Constellation]:
-        """Constellations of these tracks, in one round trip per node.
+    async def windows(self, windows: Sequence[Window]) -> list[Peaks | None]:
+        """Peaks of these parts of tracks, each of at least the frames asked for; one round trip per node.
+
+        Frames and `n_frames` are the track's. None where the index has no such track, or its shard did not answer.
+
+        Raises:
+            StoreUnavailable: no shard answered.
+        """
+        pieces, questions, calls = self._pack_windows(windows)
+        replies = await self._read(calls)
+        return await think(_windows_of, len(windows), pieces, questions, replies)
+
+    async def peaks(self, track_ids: Sequence[int]) -> dict[int, TrackPeaks]:
+        """All peaks of these tracks, in one round trip per node.
 
         Without those that the index does not hold, and those whose shard did not answer in time.
 
@@ -110,11 +130,11 @@ class Index:
             by_shard.setdefault(self._shard_of_track(track_id), []).append(track_id)
         calls = []
         for ids in by_shard.values():
-            names = [self._constellation_key(track_id) for track_id in ids]
-            calls.append(Call(key=names[0], command=("MGET", *names)))
+            shard = keys.peaks_prefix(self._shard_of_track(ids[0]))
+            calls.append(Call(key=shard, command=("MGET", *map(self._peaks_key, ids))))
         replies = await self._read(calls)
         return {
-            track_id: codec.unpack_constellation(packed)
+            track_id: await think(peaks_codec.unpack, packed)
             for ids, reply in zip(by_shard.values(), replies, strict=True)
             if not isinstance(reply, StoreUnavailable)
             for track_id, packed in zip(ids, reply, strict=True)
@@ -151,35 +171,55 @@ class Index:
     async def _write(self, calls: Sequence[Call]) -> list[Reply]:
         return await self._nodes.demand(calls, timeout_s=self._config.write_timeout_s)
 
-    async def _keep_constellation(self, track_id: int, packed: bytes) -> None:
-        key = self._constellation_key(track_id)
-        keep, read = Call(key=key, command=("SETNX", key, packed)), Call(key=key, command=("GET", key))
-        _, kept = await self._write([keep, read])
+    async def _keep_peaks(self, track_id: int, packed: bytes) -> None:
+        shard, key = keys.peaks_prefix(self._shard_of_track(track_id)), self._peaks_key(track_id)
+        commands = ("SETNX", key, packed), ("GET", key)
+        _, kept = await self._write([Call(key=shard, command=command) for command in commands])
         if kept != packed:
             raise Conflict(f"the index holds another fingerprint of track {track_id}: remove that one first")
 
-    def _constellation_key(self, track_id: int) -> str:
-        return keys.constellation(self._shard_of_track(track_id), track_id)
+    def _peaks_key(self, track_id: int) -> bytes:
+        return keys.peaks(self._shard_of_track(track_id), track_id)
 
     def _shard_of_track(self, track_id: int) -> int:
         return keys.shard_of_track(track_id, n_shards=self._config.n_shards)
 
-    def _pack_questions(self, hashes: Hashes) -> tuple[list[Question], list[Call]]:
+    def _pack_questions(self, hashes: Hashes, max_postings: int) -> tuple[list[Question], list[Call]]:
         """Questions to all shards, also those that have none of the hashes: each says how much it holds."""
         pieces = keys.by_shard(hashes, n_shards=self._config.n_shards, max_items=MAX_HASHES_PER_QUESTION)
         nothing = np.zeros(0, np.int64)
         questions = [(shard, indices) for shard, some in enumerate(pieces) for indices in some or [nothing]]
-        max_postings = max(1, self._config.max_postings_per_lookup // len(questions))
         return questions, [
             Call.function(
                 "fpserver_index_lookup",
                 keys.of_reading(shard),
                 self._config.max_postings_per_hash,
-                max_postings,
+                max_postings * len(indices) // max(1, len(hashes)),
                 codec.pack_question(hashes[indices]),
             )
             for shard, indices in questions
         ]
+
+    def _pack_windows(
+        self, windows: Sequence[Window]
+    ) -> tuple[list[keys.Indices], list[peaks_codec.Question], list[Call]]:
+        """A question per shard that holds a track of these, and which of the windows it is asked."""
+        asked = np.array([(w.track_id, w.first_frame, w.last_frame) for w in windows], np.int64).reshape(
+            -1, 3
+        )
+        shards = asked[:, 0] % self._config.n_shards
+        track_id, (first, last) = asked[:, 0], peaks_codec.blocks_asked(asked[:, 1], asked[:, 2])
+        pieces, questions, calls = [], [], []
+        for shard in np.unique(shards).tolist():
+            indices = np.flatnonzero(shards == shard)
+            question = peaks_codec.Question(
+                track_id=track_id[indices], first=first[indices], last=last[indices]
+            )
+            prefix = keys.peaks_prefix(shard)
+            pieces.append(indices)
+            questions.append(question)
+            calls.append(Call.function("fpserver_index_windows", [prefix], question.packed()))
+        return pieces, questions, calls
 
     def _pack_addition(self, track_id: int, landmarks: Landmarks) -> list[list[Call]]:
         """Calls that add the landmarks: per shard, in the order in which they must be made."""
@@ -248,3 +288,19 @@ def _lookup_of(questions: Sequence[Question], replies: Sequence[Reply | StoreUna
         n_stopped=n_stopped,
         degraded=len(postings) < len(replies),
     )
+
+
+def _windows_of(
+    n_windows: int,
+    pieces: Sequence[keys.Indices],
+    questions: Sequence[peaks_codec.Question],
+    replies: Sequence[Reply | StoreUnavailable],
+) -> list[Peaks | None]:
+    """Windows in the order asked, without those whose shard is missing."""
+    answers = {i: reply for i, reply in enumerate(replies) if not isinstance(reply, StoreUnavailable)}
+    found = peaks_codec.unpack_windows([questions[i] for i in answers], list(answers.values()))
+    windows: list[Peaks | None] = [None] * n_windows
+    places = (place for i in answers for place in pieces[i].tolist())
+    for place, peaks in zip(places, found, strict=True):
+        windows[place] = peaks
+    return windows

@@ -2,37 +2,48 @@
 
 A recording that was encoded anew, or cut a fraction of a frame later, keeps its length and most of its peaks all the
 way through; another mix, another take or a loop they share keeps them in parts. So the part that agrees least decides,
-in both directions: the old track's peaks on the new one's map, and the other way round. docs/decisions/0004 has the
+in both directions: the old track's peaks beside the new one's, and the other way round. docs/decisions/0004 has the
 figures behind the limits.
 """
 
 import numpy as np
+import numpy.typing as npt
 
-from fpserver.matching.evidence import ClipMap
-from fpserver.terms import Constellation
+from fpserver.terms import Constellation, Peaks
 
 N_PARTS = 8
 MIN_SHARE_OF_OLD = 0.75  # of the old track's peaks stand among the new one's dense peaks
 MIN_SHARE_OF_NEW = 0.65  # of the new track's highest peaks stand among the old one's highest
+CELLS_PER_FRAME = 1 << 16  # more than twice the bins there are: neighbours never lie in another frame
 
 
-def least_agreement(clip_map: ClipMap, track: Constellation, alignment: int) -> float:
-    """Share of the track's peaks that the map holds, in the one of eight parts where it is smallest, 0..1."""
-    parts = np.array_split(clip_map.holds(track, alignment), N_PARTS)
-    return min((float(part.mean()) if len(part) else 0.0) for part in parts)
-
-
-def is_same_recording(
-    *, old: Constellation, new: Constellation, new_dense: Constellation, alignment: int, n_bins: int
-) -> bool:
+def is_same_recording(*, old: Peaks, new: Peaks, new_dense: Constellation, alignment: int) -> bool:
     """Whether the new recording is the old one again.
 
     Args:
-        old, new: constellations as the index keeps them.
+        old, new: peaks as the index keeps them.
         new_dense: all the new recording's peaks.
         alignment: old frame − new frame.
-        n_bins: bins of the spectrogram.
     """
-    if least_agreement(ClipMap(new_dense, n_bins=n_bins), old, alignment) < MIN_SHARE_OF_OLD:
+    if least_agreement(new_dense, old, alignment) < MIN_SHARE_OF_OLD:
         return False
-    return least_agreement(ClipMap(old, n_bins=n_bins), new, -alignment) >= MIN_SHARE_OF_NEW
+    return least_agreement(old, new, -alignment) >= MIN_SHARE_OF_NEW
+
+
+def least_agreement(there: Peaks, track: Peaks, alignment: int) -> float:
+    """Share of the track's peaks that stand there too, in the one of eight parts where it is smallest, 0..1."""
+    parts = np.array_split(held(there, track, alignment), N_PARTS)
+    return min((float(part.mean()) if len(part) else 0.0) for part in parts)
+
+
+def held(there: Peaks, track: Peaks, alignment: int) -> npt.NDArray[np.bool_]:
+    """For each of the track's peaks that falls into the other recording: whether it stands there, ±1 frame, ±1 bin."""
+    frame = track.frame.astype(np.int64) - alignment
+    inside = (frame >= 0) & (frame < there.n_frames)
+    asked = frame[inside] * CELLS_PER_FRAME + track.bin[inside]
+    cells = np.r_[there.frame.astype(np.int64) * CELLS_PER_FRAME + there.bin, np.iinfo(np.int64).max]
+    stands = np.zeros(len(asked), np.bool_)
+    for frames in (-1, 0, 1):
+        cell = asked + frames * CELLS_PER_FRAME
+        stands |= cells[np.searchsorted(cells, cell - 1)] <= cell + 1  # the first from the bin below on
+    return stands

@@ -250,7 +250,7 @@ async def _names(server: Server) -> dict[int, str]:
 
 async def _keys_bytes(config: Config, data_dir: Path) -> Counter[str]:
     """MEMORY USAGE of every key, summed by what it holds."""
-    kinds = {b"b": "postings", b"t": "postings", b"c": "constellations"}
+    kinds = {b"b": "postings", b"t": "postings", b"p": "constellations"}
     total: Counter[str] = Counter()
     config = config.with_values(redis={"data_dir": str(data_dir)})
     async with open_store(config.redis) as store:

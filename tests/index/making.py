@@ -4,17 +4,17 @@ from collections import defaultdict
 
 import numpy as np
 
-from fpserver.terms import Constellation, Fingerprint, Hashes, Landmarks, Lookup
+from fpserver.terms import Fingerprint, Hashes, Landmarks, Lookup, TrackPeaks
 
 Hit = tuple[int, int, int]  # hash, track_id, offset
 
 
-def constellation(rng: np.random.Generator, *, n_peaks: int, n_frames: int = 10_000) -> Constellation:
-    cells = np.sort(rng.choice(n_frames * 512, n_peaks, replace=False))
-    return Constellation(
-        frame=(cells // 512).astype(np.int32),
-        bin=(cells % 512).astype(np.int32),
-        level=rng.integers(0, 256, n_peaks).astype(np.uint8),
+def track_peaks(rng: np.random.Generator, *, n_peaks: int, n_frames: int = 10_000) -> TrackPeaks:
+    cells = np.sort(rng.choice(n_frames * 1024, n_peaks, replace=False))
+    return TrackPeaks(
+        frame=(cells // 1024).astype(np.int32),
+        bin=(cells % 1024).astype(np.int32),
+        strong=rng.random(n_peaks) < 0.3,
         n_frames=n_frames,
     )
 
@@ -23,17 +23,17 @@ def fingerprint(
     rng: np.random.Generator, *, n_landmarks: int = 300, n_peaks: int = 200, spread: float = 3000
 ) -> Fingerprint:
     """Hashes of exponential frequency: the first ones are in every track, often more than once."""
-    hashes = np.minimum(rng.exponential(spread, n_landmarks), 2**22 - 1).astype(np.uint32)
+    hashes = np.minimum(rng.exponential(spread, n_landmarks), 2**23 - 1).astype(np.uint32)
     offsets = np.sort(rng.integers(0, 2**20, n_landmarks)).astype(np.int32)
     return Fingerprint(
-        landmarks=Landmarks(hash=hashes, offset=offsets), constellation=constellation(rng, n_peaks=n_peaks)
+        landmarks=Landmarks(hash=hashes, offset=offsets), peaks=track_peaks(rng, n_peaks=n_peaks)
     )
 
 
 def one_hash(hash_: int, offsets: list[int]) -> Fingerprint:
     """A track with the same hash at each of these frames."""
     landmarks = Landmarks(hash=np.full(len(offsets), hash_, np.uint32), offset=np.array(offsets, np.int32))
-    return Fingerprint(landmarks=landmarks, constellation=constellation(np.random.default_rng(1), n_peaks=3))
+    return Fingerprint(landmarks=landmarks, peaks=track_peaks(np.random.default_rng(1), n_peaks=3))
 
 
 class Model:

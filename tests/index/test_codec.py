@@ -5,18 +5,9 @@ from hypothesis import strategies as st
 
 from fpserver.errors import AudioTooLong, InvalidRequest
 from fpserver.index import codec
-from fpserver.terms import Constellation, Hashes
+from fpserver.terms import Hashes
 
 offsets_ = st.lists(st.integers(0, codec.MAX_OFFSET), max_size=50)
-
-
-def peaks(frames: list[int], bins: list[int], levels: list[int], n_frames: int) -> Constellation:
-    return Constellation(
-        frame=np.array(frames, np.int32),
-        bin=np.array(bins, np.int32),
-        level=np.array(levels, np.uint8),
-        n_frames=n_frames,
-    )
 
 
 def hashes_of(*values: int) -> Hashes:
@@ -67,40 +58,3 @@ def test_an_answer_tells_lists_not_read_from_empty_ones() -> None:
     assert (answer.n_indexed, answer.sizes.tolist(), answer.n_stopped) == (9, [2, 0, 0], 1)
     track_ids, offsets = codec.unpack_postings(answer.postings)
     assert (track_ids.tolist(), offsets.tolist()) == ([1, 2], [5, 6])
-
-
-def test_a_constellation_is_three_bytes_per_peak_and_three_for_a_long_pause() -> None:
-    packed = codec.pack_constellation(peaks([0, 2, 2, 65], [1, 3, 1023, 4], [255, 0, 16, 7], 70))
-    words = [1 << 8 | 255, 2 << 18 | 3 << 8, 1023 << 8 | 16, 63 << 18 | 63, 4 << 8 | 7]
-    assert packed == bytes.fromhex("01000046" + "".join(f"{word:06x}" for word in words))
-
-
-@given(
-    st.lists(
-        st.tuples(st.sampled_from([0, 1, 5, 62, 63, 64, 2**18 - 1, 2**18, 700_000]), st.integers(0, 1023)),
-        max_size=20,
-    ),
-    st.integers(0, 255),
-)
-def test_a_constellation_comes_back(steps: list[tuple[int, int]], level: int) -> None:
-    frames = np.cumsum([step for step, _ in steps], dtype=np.int64).tolist()
-    given_ = peaks(frames, [bin_ for _, bin_ in steps], [level] * len(steps), 2**24 - 1)
-    packed = codec.pack_constellation(given_)
-    back = codec.unpack_constellation(packed)
-    assert back.n_frames == given_.n_frames
-    for column in ("frame", "bin", "level"):
-        expected, found = getattr(given_, column), getattr(back, column)
-        assert found.tolist() == expected.tolist()
-        assert found.dtype == expected.dtype
-
-
-def test_a_constellation_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match=r"bin 1024, a constellation holds bins of 0..1023"):
-        codec.pack_constellation(peaks([0], [1024], [0], 1))
-    with pytest.raises(AudioTooLong, match=r"16777216 frames, a constellation at most 16777215"):
-        codec.pack_constellation(peaks([], [], [], 2**24))
-
-
-def test_bytes_of_another_layout_are_no_constellation() -> None:
-    with pytest.raises(ValueError, match="version 2"):
-        codec.unpack_constellation(bytes([2, 0, 0, 1]))

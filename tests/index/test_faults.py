@@ -18,7 +18,7 @@ from fpserver.errors import StoreUnavailable
 from fpserver.index import keys
 from fpserver.index.store import Index
 from fpserver.store.connect import Client
-from fpserver.terms import Fingerprint
+from fpserver.terms import Fingerprint, Window
 from tests.index.cluster import Cluster
 from tests.index.conftest import STAMP, new_index
 from tests.index.making import Model, fingerprint, hits
@@ -45,7 +45,8 @@ def everything(index: Index, given: Fingerprint) -> list[Callable[[], Awaitable[
         lambda: index.add(9, given),
         lambda: index.remove(9, given.landmarks),
         lambda: index.lookup(ASKED),
-        lambda: index.constellations([1, 2]),
+        lambda: index.peaks([1, 2]),
+        lambda: index.windows([Window(track_id=1, first_frame=0, last_frame=9)]),
         index.stats,
     ]
 
@@ -142,7 +143,7 @@ async def test_every_round_trip_is_observed(client: Client, given: Fingerprint) 
     assert seen == [("store", True)]
     await client.set("fp:{0}:n_postings", "no number")
     await index.lookup(ASKED)
-    await index.constellations([1])
+    await index.peaks([1])
     assert seen[1:] == [("store", False), ("store", True)]
 
 

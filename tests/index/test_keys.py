@@ -4,15 +4,17 @@ from fpserver.index import keys
 
 
 def test_keys_of_a_shard_carry_its_hash_tag() -> None:
-    names = [*keys.of_writing(7), keys.constellation(7, 12)]
+    names = [*keys.of_writing(7), keys.peaks_prefix(7)]
     assert names == [
         "fp:{7}:tracks",
         "fp:{7}:doing",
         "fp:{7}:n_postings",
         "fp:{7}:b:",
         "fp:{7}:t:",
-        "fp:{7}:c:12",
+        "fp:{7}:p:",
     ]
+
+    assert keys.peaks(7, 0x1234) == b"fp:{7}:p:\0\0\x12\x34"
 
 
 def test_hashes_of_a_bucket_share_a_shard() -> None:

@@ -5,9 +5,11 @@ import time
 
 import numpy as np
 
+from fpserver.index import keys
 from fpserver.store.connect import Client
+from fpserver.terms import Fingerprint, Landmarks
 from tests.index.conftest import new_index
-from tests.index.making import Model, fingerprint, hits, one_hash
+from tests.index.making import Model, fingerprint, hits, one_hash, track_peaks
 
 
 async def test_lists_longer_than_the_limit_are_left_out_and_counted(client: Client) -> None:
@@ -22,11 +24,39 @@ async def test_lists_longer_than_the_limit_are_left_out_and_counted(client: Clie
 
 async def test_postings_of_one_lookup_are_bounded(client: Client) -> None:
     index = await new_index(client, n_shards=2, max_postings_per_lookup=1000)
-    for hash_ in range(100):
-        await index.add(1 + hash_, one_hash(hash_, list(range(40))))
-    found = await index.lookup(np.arange(100, dtype=np.uint32))
-    assert 0 < len(found) <= 1000
-    assert len(found) == 40 * (100 - found.n_stopped)
+    for hash_ in range(1000):
+        await index.add(1 + hash_, one_hash(hash_, list(range(4))))
+    for most, given in [(1000, None), (1000, 5000), (500, 500), (0, 0)]:
+        found = await index.lookup(np.arange(1000, dtype=np.uint32), max_postings=given)
+        assert most - 8 <= len(found) <= most
+        assert len(found) == 4 * (1000 - found.n_stopped)
+
+
+async def test_over_its_part_a_shard_reads_its_shortest_lists(
+    client: Client, rng: np.random.Generator
+) -> None:
+    """Among them some longer than a head, and stop hashes, which count for nothing."""
+    index = await new_index(client, n_shards=2, max_postings_per_hash=600)
+    lengths = rng.choice([0, 1, 2, 30, 169, 170, 171, 500, 601], 300)
+    postings = Landmarks(
+        hash=np.repeat(np.arange(300, dtype=np.uint32), lengths),
+        offset=np.arange(lengths.sum(), dtype=np.int32),
+    )
+    await index.add(1, Fingerprint(landmarks=postings, peaks=track_peaks(rng, n_peaks=3)))
+    asked = rng.permutation(np.arange(300, dtype=np.uint32))
+    shards = keys.shards_of(asked, n_shards=2)
+    for max_postings in (0, 100, 1000, 10_000, 100_000):
+        found = await index.lookup(asked, max_postings=max_postings)
+        n_read = np.bincount(found.hash_index, minlength=300)
+        n_expected = np.zeros(300, np.int64)
+        for shard in (0, 1):
+            here = np.flatnonzero(shards == shard)
+            shortest = here[np.argsort(lengths[asked[here]] * 1000 + asked[here], kind="stable")]
+            shortest = shortest[lengths[asked[shortest]] <= 600]
+            fit = np.cumsum(lengths[asked[shortest]]) <= max_postings * len(here) // 300
+            n_expected[shortest[fit]] = lengths[asked[shortest[fit]]]
+        np.testing.assert_array_equal(n_read, n_expected)
+        assert found.n_stopped == np.count_nonzero(n_expected < lengths[asked])
 
 
 async def test_many_hashes_are_asked_in_several_questions(client: Client, rng: np.random.Generator) -> None:

@@ -9,9 +9,9 @@ from fpserver.errors import AudioTooLong, Conflict, ForeignIndex, InvalidRequest
 from fpserver.index import store
 from fpserver.index.store import Index
 from fpserver.store.connect import Client
-from fpserver.terms import Fingerprint, Landmarks
+from fpserver.terms import Fingerprint, Landmarks, Window
 from tests.index.conftest import STAMP, new_index
-from tests.index.making import Model, constellation, fingerprint, hits, one_hash
+from tests.index.making import Model, fingerprint, hits, one_hash, track_peaks
 
 HEAD = 170  # postings of a list's head
 
@@ -46,7 +46,7 @@ class TestIndex:
             found = await index.lookup(asked)
             assert hits(found, asked) == model.lookup(asked)
             assert found.n_indexed == model.n_postings
-        assert sorted(await index.constellations(list(given))) == [2, 4, 5, 6, 7]
+        assert sorted(await index.peaks(list(given))) == [2, 4, 5, 6, 7]
 
     async def test_an_empty_index_finds_nothing(self, index: Index) -> None:
         for asked in (np.zeros(0, np.uint32), np.arange(100, dtype=np.uint32)):
@@ -145,25 +145,60 @@ class TestIndex:
             assert hits(found, asked) == model.lookup(asked)
             assert found.n_indexed == model.n_postings
 
-    async def test_constellations_come_back(self, index: Index, rng: np.random.Generator) -> None:
+    async def test_peaks_come_back(self, index: Index, rng: np.random.Generator) -> None:
         given = {track_id: fingerprint(rng, n_peaks=50) for track_id in (1, 2, 17, 300)}
         for track_id, each in given.items():
             await index.add(track_id, each)
-        found = await index.constellations([300, 1, 1, 2, 17, 999])
+        found = await index.peaks([300, 1, 1, 2, 17, 999])
         assert sorted(found) == sorted(given)
         for track_id, each in given.items():
-            for column in ("frame", "bin", "level"):
-                expected = getattr(each.constellation, column)
+            for column in ("frame", "bin", "strong"):
+                expected = getattr(each.peaks, column)
                 np.testing.assert_array_equal(getattr(found[track_id], column), expected)
-        assert await index.constellations([]) == {}
+        assert await index.peaks([]) == {}
+
+    async def test_windows_are_cut_from_whole_peaks(self, index: Index, rng: np.random.Generator) -> None:
+        given = {
+            track_id: fingerprint(rng, n_landmarks=5, n_peaks=int(rng.integers(0, 3000)))
+            for track_id in (1, 2, 17, 300)
+        }
+        for track_id, each in given.items():
+            await index.add(track_id, each)
+        asked = [
+            Window(track_id=int(track_id), first_frame=int(first), last_frame=int(first + length))
+            for track_id, first, length in zip(
+                rng.choice([1, 2, 17, 300, 999], 200),
+                rng.integers(-300, 11_000, 200),
+                rng.choice([-5, 0, 1, 128, 215, 20_000], 200),
+                strict=True,
+            )
+        ]
+        for window, found in zip(asked, await index.windows(asked), strict=True):
+            if window.track_id == 999:
+                assert found is None
+                continue
+            assert found is not None
+            whole = given[window.track_id].peaks
+            assert found.n_frames == whole.n_frames
+            wanted = (whole.frame >= window.first_frame) & (whole.frame < window.last_frame)
+            got = (found.frame >= window.first_frame) & (found.frame < window.last_frame)
+            np.testing.assert_array_equal(found.frame[got], whole.frame[wanted])
+            np.testing.assert_array_equal(found.bin[got], whole.bin[wanted])
+            assert set(zip(found.frame.tolist(), found.bin.tolist(), strict=True)) <= set(
+                zip(whole.frame.tolist(), whole.bin.tolist(), strict=True)
+            )
+            if len(found):  # not much more than was asked
+                assert window.first_frame - 128 < found.frame[0]
+                assert found.frame[-1] < window.last_frame + 127
+        assert await index.windows([]) == []
 
     async def test_a_track_without_landmarks_is_kept(self, index: Index, rng: np.random.Generator) -> None:
         empty = Landmarks(hash=np.zeros(0, np.uint32), offset=np.zeros(0, np.int32))
-        given = Fingerprint(landmarks=empty, constellation=constellation(rng, n_peaks=0))
+        given = Fingerprint(landmarks=empty, peaks=track_peaks(rng, n_peaks=0))
         await index.add(5, given)
-        assert len((await index.constellations([5]))[5]) == 0
+        assert len((await index.peaks([5]))[5]) == 0
         assert await index.remove(5, empty) == 0
-        assert await index.constellations([5]) == {}
+        assert await index.peaks([5]) == {}
 
     async def test_nothing_is_left_of_removed_tracks(self, index: Index, rng: np.random.Generator) -> None:
         given = {track_id: fingerprint(rng, spread=20) for track_id in range(1, 4)}
@@ -180,7 +215,7 @@ class TestIndex:
             await index.add(2**28, one_hash(1, [1]))
         with pytest.raises(AudioTooLong):
             await index.add(1, one_hash(1, [2**20]))
-        assert await index.constellations([1]) == {}
+        assert await index.peaks([1]) == {}
 
     async def test_memory_is_told(self, index: Index) -> None:
         assert (await index.stats()).used_memory_bytes > 100_000

@@ -159,7 +159,7 @@ async def test_a_track_cancelled_while_it_was_heard_leaves_nothing(
     await services.tracks.cancel_batch(batch_id, now=time.time())
     assert await index_track(services, claim.track, twins=Twins()) is TrackStatus.CANCELLED
     assert (await services.index.stats()).n_postings == 0
-    assert await services.index.constellations([submitted.track_id]) == {}
+    assert await services.index.peaks([submitted.track_id]) == {}
 
 
 async def test_a_deleted_track_leaves_nothing_and_can_come_again(services: Services, tmp_path: Path) -> None:

@@ -133,5 +133,5 @@ async def assert_each_is_indexed_once(data_dir: Path, track_ids: Sequence[int]) 
         assert {status: n for status, n in counts.items() if n} == {TrackStatus.INDEXED: len(track_ids)}
         n_landmarks = sum(track.n_landmarks or 0 for track in tracks.values())
         assert (await services.index.stats()).n_postings == n_landmarks
-        assert set(await services.index.constellations(track_ids)) == set(track_ids)
+        assert set(await services.index.peaks(track_ids)) == set(track_ids)
         assert sum((await services.backlog.depth()).values()) == 0
