@@ -29,6 +29,7 @@ from fpserver.index.keys import FIELD_BITS, FIELD_MASK
 from fpserver.terms import Frames, Hashes, TrackIds
 
 POSTING_BYTES = 6
+HEAD_BYTES = 1020  # of a list, in its bucket; functions.lua has the same
 OFFSET_BITS = 20
 MAX_OFFSET = (1 << OFFSET_BITS) - 1
 MAX_TRACK_ID = (1 << 28) - 1
@@ -47,9 +48,14 @@ def pack_postings(track_id: int, offsets: Frames) -> bytes:
         raise AudioTooLong(
             f"track {track_id} has a landmark at frame {offsets.max()}, the index holds frames of 0..{MAX_OFFSET}"
         )
+    return pack_columns(np.full(len(offsets), track_id, np.int64), offsets)
+
+
+def pack_columns(track_ids: TrackIds, offsets: Frames) -> bytes:
+    """Postings whose numbers are known to fit."""
     words = np.empty((len(offsets), 3), ">u2")
-    words[:, 0] = track_id >> 12
-    words[:, 1] = ((track_id & 0xFFF) << 4) | (offsets >> 16)
+    words[:, 0] = track_ids >> 12
+    words[:, 1] = ((track_ids & 0xFFF) << 4) | (offsets >> 16)
     words[:, 2] = offsets & 0xFFFF
     return words.tobytes()
 

@@ -1,0 +1,129 @@
+"""Write a whole index at once, past the functions that add track by track: for measuring among very many tracks.
+
+What lies in the store afterwards is what adding the tracks one after the other would have left there, in the order of
+their ids. Only for an empty store.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fpserver.config import IndexConfig
+from fpserver.index import codec, keys
+from fpserver.store.connect import Client
+from fpserver.terms import Frames, Hashes, TrackIds
+
+COMMANDS_PER_BATCH = 64  # of a few dozen kB each
+Command: TypeAlias = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postings:
+    """Whole posting lists, as columns ordered by hash, then track, then offset."""
+
+    hash: Hashes
+    track_id: TrackIds
+    offset: Frames
+
+
+async def load(
+    client: Client,
+    config: IndexConfig,
+    postings: Iterable[Postings],
+    *,
+    peaks: Iterable[tuple[int, bytes]] = (),
+) -> int:
+    """Fill an empty store.
+
+    Args:
+        client: of the store.
+        config: of the index that will be opened on it.
+        postings: the index in pieces, no hash in two of them; a piece of ten million postings takes 0.5 GB here.
+        peaks: (track_id, peaks as fpserver.index.peaks packs them) of every track.
+
+    Returns:
+        How many postings were written.
+
+    Raises:
+        ValueError: there is an index in the store.
+    """
+    counters = [keys.n_postings(shard) for shard in range(config.n_shards)]
+    for counter in counters:
+        if await client.exists(counter):
+            raise ValueError(f"a whole index is only written into an empty store, this one has {counter}")
+    n_of_shard = np.zeros(config.n_shards, np.int64)
+    in_index = np.zeros(1, np.bool_)
+    for piece in postings:
+        in_index = _marked(in_index, piece.track_id)
+        shards = keys.shards_of(piece.hash, n_shards=config.n_shards)
+        n_of_shard += np.bincount(shards, minlength=config.n_shards)
+        await _send(client, _lists(piece, config))
+    await _send(client, _peaks(peaks, config))
+    bitmap = np.packbits(in_index).tobytes()
+    for shard, n in enumerate(n_of_shard.tolist()):
+        await client.set(keys.of_writing(shard)[0], bitmap)
+        await client.set(counters[shard], n)
+    return int(n_of_shard.sum())
+
+
+async def _send(client: Client, commands: Iterator[Command]) -> None:
+    """All commands in batches, the next being made while the last is on its way."""
+    sending: asyncio.Task[Any] | None = None
+    while batch := await asyncio.to_thread(lambda: list(islice(commands, COMMANDS_PER_BATCH))):
+        if sending is not None:
+            await sending
+        sending = asyncio.create_task(_send_batch(client, batch))
+    if sending is not None:
+        await sending
+
+
+async def _send_batch(client: Client, commands: Sequence[Command]) -> None:
+    async with client.pipeline(transaction=False) as pipe:
+        for command in commands:
+            pipe.execute_command(*command)
+        await pipe.execute()
+
+
+def _lists(piece: Postings, config: IndexConfig) -> Iterator[Command]:
+    """The commands that write these lists: heads of a bucket together, tails one by one."""
+    hashes, first = np.unique(piece.hash, return_index=True)
+    packed = codec.pack_columns(piece.track_id, piece.offset)
+    bounds = (codec.POSTING_BYTES * np.append(first, len(piece.hash))).tolist()
+    bucket = hashes >> np.uint32(keys.FIELD_BITS)
+    low = (hashes & np.uint32(keys.FIELD_MASK)).tolist()
+    begins = np.flatnonzero(np.diff(bucket, prepend=bucket[:1] + np.uint32(1)))
+    shards = keys.shards_of(hashes[begins], n_shards=config.n_shards).tolist()
+    prefixes = [tuple(name.encode() for name in keys.of_reading(shard)) for shard in range(config.n_shards)]
+    names = bucket[begins].astype(">u4").tobytes()
+    ends = np.append(begins[1:], len(hashes)).tolist()
+    for b, (shard, begin, end) in enumerate(zip(shards, begins.tolist(), ends, strict=True)):
+        _, heads, tails = prefixes[shard]
+        name = names[4 * b : 4 * b + 4]
+        fields: list[bytes | int] = []
+        for i in range(begin, end):
+            at, until = bounds[i], bounds[i + 1]
+            fields += (low[i], packed[at : min(until, at + codec.HEAD_BYTES)])
+            if until - at > codec.HEAD_BYTES:
+                yield ("SET", tails + name + bytes([low[i]]), packed[at + codec.HEAD_BYTES : until])
+        yield ("HSET", heads + name, *fields)
+
+
+def _peaks(peaks: Iterable[tuple[int, bytes]], config: IndexConfig) -> Iterator[Command]:
+    for track_id, packed in peaks:
+        shard = keys.shard_of_track(track_id, n_shards=config.n_shards)
+        yield ("SET", keys.peaks(shard, track_id), packed)
+
+
+def _marked(in_index: npt.NDArray[np.bool_], track_id: TrackIds) -> npt.NDArray[np.bool_]:
+    """One flag per track id, those of these tracks set too."""
+    if len(track_id):
+        grown = np.zeros(max(len(in_index), int(track_id.max()) + 1), np.bool_)
+        grown[: len(in_index)] = in_index
+        grown[track_id] = True
+        return grown
+    return in_index
