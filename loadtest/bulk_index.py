@@ -11,7 +11,6 @@ from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from fpserver.config import IndexConfig
 from fpserver.index import codec, keys
@@ -57,17 +56,19 @@ async def load(
         if await client.exists(counter):
             raise ValueError(f"a whole index is only written into an empty store, this one has {counter}")
     n_of_shard = np.zeros(config.n_shards, np.int64)
-    in_index = np.zeros(1, np.bool_)
+    written = np.zeros((config.n_shards, 1), np.bool_)  # (shard, track)
     for piece in postings:
-        in_index = _marked(in_index, piece.track_id)
         shards = keys.shards_of(piece.hash, n_shards=config.n_shards)
+        more = int(piece.track_id.max(initial=0)) + 1 - written.shape[1]
+        written = np.pad(written, ((0, 0), (0, max(0, more))))
+        written[shards, piece.track_id] = True
         n_of_shard += np.bincount(shards, minlength=config.n_shards)
         await _send(client, _lists(piece, config))
     await _send(client, _peaks(peaks, config))
-    bitmap = np.packbits(in_index).tobytes()
     for shard, n in enumerate(n_of_shard.tolist()):
-        await client.set(keys.of_writing(shard)[0], bitmap)
-        await client.set(counters[shard], n)
+        if n:
+            await client.set(keys.of_writing(shard)[0], np.packbits(written[shard]).tobytes().rstrip(b"\0"))
+            await client.set(counters[shard], n)
     return int(n_of_shard.sum())
 
 
@@ -117,13 +118,3 @@ def _peaks(peaks: Iterable[tuple[int, bytes]], config: IndexConfig) -> Iterator[
     for track_id, packed in peaks:
         shard = keys.shard_of_track(track_id, n_shards=config.n_shards)
         yield ("SET", keys.peaks(shard, track_id), packed)
-
-
-def _marked(in_index: npt.NDArray[np.bool_], track_id: TrackIds) -> npt.NDArray[np.bool_]:
-    """One flag per track id, those of these tracks set too."""
-    if len(track_id):
-        grown = np.zeros(max(len(in_index), int(track_id.max()) + 1), np.bool_)
-        grown[: len(in_index)] = in_index
-        grown[track_id] = True
-        return grown
-    return in_index

@@ -32,7 +32,7 @@ WHEELS = (
 )
 TONE_S, RATE_HZ = 2.0, 22050
 MIN_FREE_BYTES = 2**30
-WANTED_LISTPACK_BYTES = 1024  # a posting list of 170 postings stays in its bucket: docs/decisions/0002
+WANTED_LISTPACK_BYTES = 256  # a posting list of 42 postings stays in its bucket: docs/decisions/0007
 
 Check = Callable[[Config], Awaitable[str]]
 

@@ -29,7 +29,7 @@ from fpserver.index.keys import FIELD_BITS, FIELD_MASK
 from fpserver.terms import Frames, Hashes, TrackIds
 
 POSTING_BYTES = 6
-HEAD_BYTES = 1020  # of a list, in its bucket; functions.lua has the same
+HEAD_BYTES = 252  # of a list, in its bucket; functions.lua has the same
 OFFSET_BITS = 20
 MAX_OFFSET = (1 << OFFSET_BITS) - 1
 MAX_TRACK_ID = (1 << 28) - 1

@@ -10,7 +10,7 @@
 -- only behind a full head. So a bucket stays a listpack whatever its hashes, an append never copies a long list, and a
 -- reader knows a list's length without reading it.
 
-local HEAD_BYTES = 1020 -- 170 postings; 64 such fields and the listpack is 65 kB
+local HEAD_BYTES = 252 -- 42 postings; 128 such fields and the listpack is 33 kB
 local POSTING_BYTES = 6
 local STOPPED = 4294967295 -- size in a lookup's answer: not read
 local REMOVING = "removing"
@@ -19,7 +19,7 @@ local MAX_FRAMES = 16777216 -- the header of peaks is n_frames and, above it, th
 local NO_PEAKS = "\0\0\0\0"
 
 local FIELD = {} -- names of fields; small decimal numbers take 2 bytes in a listpack
-for low = 0, 63 do
+for low = 0, 127 do
   FIELD[low] = low .. "" -- Lua's own functions are not there yet while a library loads
 end
 

@@ -1,7 +1,7 @@
 """Every key of the index, so that the store can be read with this page at hand.
 
     fp:index:stamp          string   JSON of the settings the index was made with
-    fp:{7}:b:<bucket>       hash     heads of the posting lists of 64 hashes; field = low 6 bits, decimal
+    fp:{7}:b:<bucket>       hash     heads of the posting lists of 128 hashes; field = low 7 bits, decimal
     fp:{7}:t:<bucket><low>  string   tail of one posting list that outgrew its head
     fp:{7}:p:<track_id>     string   peaks of a track
     fp:{7}:tracks           string   bitmap: bit track_id is set when its last posting of this shard is written
@@ -25,8 +25,8 @@ Indices: TypeAlias = npt.NDArray[np.int64]
 
 STAMP = "fp:index:stamp"
 
-# A hash h is in bucket h >> 6. Neighbouring hashes share a bucket, so one read serves several of a query's.
-FIELD_BITS = 6
+# A hash h is in bucket h >> 7. Names of fields to 127 take 2 bytes in a listpack, longer ones 3.
+FIELD_BITS = 7
 FIELD_MASK = (1 << FIELD_BITS) - 1
 
 # Knuth's multiplicative hashing: 2^32 / golden ratio, odd; neighbouring buckets land in different shards.

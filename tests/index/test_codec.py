@@ -39,8 +39,8 @@ def test_an_offset_that_does_not_fit_is_refused() -> None:
 
 
 def test_a_question_lists_buckets_then_sizes_then_low_bits() -> None:
-    packed = codec.pack_question(hashes_of(0x40, 0x41, 0x7F, 0xFFFFC0))
-    assert packed == bytes.fromhex("00000002" + "000000010003ffff" + "0301" + "00013f00")
+    packed = codec.pack_question(hashes_of(0x80, 0x81, 0xFF, 0x1FFFF80))
+    assert packed == bytes.fromhex("00000002" + "000000010003ffff" + "0301" + "00017f00")
 
 
 def test_a_question_about_nothing_is_a_zero() -> None:
@@ -48,7 +48,7 @@ def test_a_question_about_nothing_is_a_zero() -> None:
 
 
 def test_a_chunk_is_a_question_then_sizes_then_postings() -> None:
-    packed = codec.pack_chunk(1, hashes_of(0x41, 0x41, 0x42), np.array([5, 6, 7], np.int32))
+    packed = codec.pack_chunk(1, hashes_of(0x81, 0x81, 0x82), np.array([5, 6, 7], np.int32))
     assert packed == bytes.fromhex("000000010000000102010200020001000000100005000000100006000000100007")
 
 

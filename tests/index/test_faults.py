@@ -66,11 +66,11 @@ async def test_a_store_that_pauses_is_unavailable_then_right_again(
     client: Client, given: Fingerprint
 ) -> None:
     index, model = await filled(client, given, shard_timeout_s=0.1, write_timeout_s=0.1)
-    await client.execute_command("CLIENT PAUSE", 700, "ALL")
+    await client.execute_command("CLIENT PAUSE", 900, "ALL")
     for ask in everything(index, given):
         with pytest.raises(StoreUnavailable, match="no answer in time"):
             await ask()
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(0.5)
     for _ in range(5):  # no late reply is taken for another's
         found = await index.lookup(ASKED)
         assert [hit for hit in hits(found, ASKED) if hit[1] != 9] == model.lookup(ASKED)

@@ -18,22 +18,22 @@ def test_keys_of_a_shard_carry_its_hash_tag() -> None:
 
 
 def test_hashes_of_a_bucket_share_a_shard() -> None:
-    shards = keys.shards_of(np.arange(1 << 16, dtype=np.uint32), n_shards=16).reshape(-1, 64)
+    shards = keys.shards_of(np.arange(1 << 16, dtype=np.uint32), n_shards=16).reshape(-1, 128)
     assert (shards == shards[:, :1]).all()
 
 
 def test_shards_are_known_from_before() -> None:
-    hashes = np.array([0, 64, 128, 2**22 - 1, 2**32 - 1], np.uint32)
-    # bucket × 2654435769 mod 2^32, upper 4 bits: 0, 0x9E3779B9, 0x3C6EF372, 65535 × …, (2^26 − 1) × …
+    hashes = np.array([0, 128, 256, 2**23 - 1, 2**32 - 1], np.uint32)
+    # bucket × 2654435769 mod 2^32, upper 4 bits: 0, 0x9E3779B9, 0x3C6EF372, 65535 × …, (2^25 − 1) × …
     assert keys.shards_of(hashes, n_shards=16).tolist() == [
-        (bucket * 2654435769 % 2**32) >> 28 for bucket in (hashes >> np.uint32(6)).tolist()
+        (bucket * 2654435769 % 2**32) >> 28 for bucket in (hashes >> np.uint32(7)).tolist()
     ]
     assert keys.shards_of(hashes, n_shards=16).tolist()[:3] == [0, 9, 3]
     assert keys.shards_of(hashes, n_shards=1).tolist() == [0] * 5
 
 
 def test_buckets_spread_evenly_over_shards() -> None:
-    buckets = np.arange(1 << 16, dtype=np.uint32) << np.uint32(6)
+    buckets = np.arange(1 << 16, dtype=np.uint32) << np.uint32(7)
     counts = np.bincount(keys.shards_of(buckets, n_shards=16), minlength=16)
     assert counts.min() > 0.95 * counts.mean()
     assert counts.max() < 1.05 * counts.mean()

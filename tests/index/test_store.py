@@ -13,7 +13,7 @@ from fpserver.terms import Fingerprint, Landmarks, Window
 from tests.index.conftest import STAMP, new_index
 from tests.index.making import Model, fingerprint, hits, one_hash, track_peaks
 
-HEAD = 170  # postings of a list's head
+HEAD = 42  # postings of a list's head
 
 
 class TestIndex:
