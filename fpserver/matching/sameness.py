@@ -2,22 +2,23 @@
 
 A recording that was encoded anew, or cut a fraction of a frame later, keeps its length and most of its peaks all the
 way through; another mix, another take or a loop they share keeps them in parts. So the part that agrees least decides,
-in both directions: the old track's peaks beside the new one's, and the other way round. docs/decisions/0004 has the
-figures behind the limits.
+in both directions: the old track's peaks beside the new one's, and the other way round. The new one's highest peaks
+are asked for apart: what was added softly has a few of these. docs/decisions/0004 has the figures behind the limits.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from fpserver.terms import Constellation, Peaks
+from fpserver.terms import Constellation, Peaks, TrackPeaks
 
 N_PARTS = 8
-MIN_SHARE_OF_OLD = 0.75  # of the old track's peaks stand among the new one's dense peaks
-MIN_SHARE_OF_NEW = 0.65  # of the new track's highest peaks stand among the old one's highest
+MIN_SHARE_OF_OLD = 0.78  # of the old track's kept peaks stand among the new one's dense peaks
+MIN_SHARE_OF_NEW = 0.70  # of the new track's kept peaks stand among the old one's
+MIN_SHARE_OF_STRONG = 0.78  # of the new track's highest peaks stand among the old one's kept peaks
 CELLS_PER_FRAME = 1 << 16  # more than twice the bins there are: neighbours never lie in another frame
 
 
-def is_same_recording(*, old: Peaks, new: Peaks, new_dense: Constellation, alignment: int) -> bool:
+def is_same_recording(*, old: Peaks, new: TrackPeaks, new_dense: Constellation, alignment: int) -> bool:
     """Whether the new recording is the old one again.
 
     Args:
@@ -27,7 +28,10 @@ def is_same_recording(*, old: Peaks, new: Peaks, new_dense: Constellation, align
     """
     if least_agreement(new_dense, old, alignment) < MIN_SHARE_OF_OLD:
         return False
-    return least_agreement(old, new, -alignment) >= MIN_SHARE_OF_NEW
+    if least_agreement(old, new, -alignment) < MIN_SHARE_OF_NEW:
+        return False
+    strong = Peaks(frame=new.frame[new.strong], bin=new.bin[new.strong], n_frames=new.n_frames)
+    return least_agreement(old, strong, -alignment) >= MIN_SHARE_OF_STRONG
 
 
 def least_agreement(there: Peaks, track: Peaks, alignment: int) -> float:
