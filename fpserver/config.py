@@ -41,7 +41,7 @@ class AudioConfig(Section, frozen=True):
     max_track_bytes: Positive = 2 * 2**30  # three hours of 16-bit stereo at 44.1 kHz is 1.9 GB
     min_clip_s: Seconds = 1.0
     max_clip_s: Seconds = 60.0  # what is longer is heard to here
-    max_track_s: Seconds = 6 * 3600.0  # an offset has 20 bits: 6.7 h at the default hop
+    max_track_s: Seconds = 6 * 3600.0  # an offset has 20 bits: 13.5 h at the default hop
     clip_timeout_s: Seconds = 15.0
     track_timeout_s: Seconds = 600.0
     memory_limit_bytes: Positive = 3 * 2**30  # address space of a decoding process
@@ -67,7 +67,7 @@ class IndexConfig(Section, frozen=True):
     n_shards: Annotated[int, Meta(ge=1, le=4096)] = 16  # a power of two; stamped
     max_postings_per_hash: Positive = 20_000  # a hash with more is a stop hash: it says next to nothing
     max_postings_per_lookup: Positive = (
-        2_000_000  # read for one clip, all shards together; the rest is left out
+        2_000_000  # read for one question, all shards together; the longest lists are left out
     )
     shard_timeout_s: Seconds = 2.0  # longest wait for a node's answer to a reading
     write_timeout_s: Seconds = 30.0  # longest wait for a node to take one step of a writing
