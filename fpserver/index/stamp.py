@@ -23,9 +23,14 @@ def check(stored: bytes, ours: Mapping[str, str]) -> None:
     """Compare the index's stamp with this server's.
 
     Raises:
-        ForeignIndex: naming the first setting that differs.
+        ForeignIndex: of another layout; or naming the first setting that differs.
     """
     theirs = json.loads(stored)
+    if theirs.get("index.layout") != LAYOUT:
+        raise ForeignIndex(
+            f"the index has layout {theirs.get('index.layout', 'unknown')}, this version of fpserver reads layout "
+            f"{LAYOUT}: put the recordings into an empty store, the old index cannot be carried over"
+        )
     for name in sorted({*theirs, *ours}):
         if theirs.get(name) != ours.get(name):
             raise ForeignIndex(

@@ -162,6 +162,12 @@ class TestCluster:
                 here = ~np.isin(keys.shards_of(ASKED, n_shards=16), shards_gone)
                 assert found.degraded
                 assert hits(found, ASKED) == model.lookup(ASKED[here])
+                windows = await index.windows(
+                    [Window(track_id=i, first_frame=0, last_frame=10_000) for i in (1, 2, 3)]
+                )
+                for track_id, window in zip((1, 2, 3), windows, strict=True):
+                    assert (window is None) == (track_id in shards_gone)
+                    assert window is None or len(window) == len(given.peaks)
             with pytest.raises(StoreUnavailable):
                 await index.add(4, given)
         finally:

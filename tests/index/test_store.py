@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fpserver.errors import AudioTooLong, Conflict, ForeignIndex, InvalidRequest
-from fpserver.index import store
+from fpserver.index import keys, store
 from fpserver.index.store import Index
 from fpserver.store.connect import Client
 from fpserver.terms import Fingerprint, Landmarks, Window
@@ -237,6 +237,14 @@ class TestStamp:
         await new_index(client, n_shards=2)
         with pytest.raises(ForeignIndex, match=r"index\.n_shards = 2, this server has 4"):
             await new_index(client, n_shards=4)
+
+    async def test_an_index_of_an_older_layout_is_refused(self, client: Client) -> None:
+        index = await new_index(client)
+        await client.set(
+            keys.STAMP, b'{"fingerprint.hop": "128", "index.layout": "1", "index.n_shards": "16"}'
+        )
+        with pytest.raises(ForeignIndex, match="has layout 1, this version of fpserver reads layout 2"):
+            await index.open(STAMP)
 
     async def test_two_that_open_a_new_index_at_once_agree(self, client: Client) -> None:
         index = await new_index(client)
