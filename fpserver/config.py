@@ -51,14 +51,15 @@ class FingerprintConfig(Section, frozen=True):
     """How sound becomes peaks and pairs. All stamped."""
 
     rate_hz: Positive = 11025
-    window: Positive = 1024  # samples
-    hop: Positive = 256  # samples
+    window: Positive = 2048  # samples
+    hop: Positive = 512  # samples
     dense_peaks_per_s: Positive = 120  # of a clip
-    sparse_peaks_per_s: Positive = 24  # of a track, kept as its constellation
-    fan_out: Positive = 1  # pairs per anchor of a track
-    min_delta_frames: Positive = 2
-    max_delta_frames: Positive = 63
-    max_delta_bins: Positive = 63
+    track_peaks_per_s: Positive = 40  # of a track, kept to verify with
+    strong_peaks_per_s: Positive = 15  # of these, made into landmarks
+    fan_out: Positive = 2  # pairs per anchor of a track
+    min_delta_frames: Positive = 1
+    max_delta_frames: Positive = 31
+    max_delta_bins: Positive = 127
 
 
 class IndexConfig(Section, frozen=True):
@@ -74,14 +75,26 @@ class IndexConfig(Section, frozen=True):
 
 
 class MatchingConfig(Section, frozen=True):
-    """What counts as found."""
+    """What counts as found, and what each step of a search may cost."""
 
     max_false_accept_rate: Annotated[float, Meta(gt=0, lt=1)] = 1e-4
-    max_candidates: Positive = 40  # verified per step
+    max_candidates: Positive = 300  # per step, by votes; their peaks are read
+    max_verified: Positive = 40  # of these, by votes and a quick fit
     max_hits: Positive = 2_000_000  # weighed per step; hashes with fewest hits first
     plain_peaks_per_s: Positive = 24  # of the clip, in the first step
-    plain_fan_out: Positive = 5  # pairs per anchor of the clip, in the first step
-    dense_fan_out: Positive = 20  # the same in the second step, over all the clip's peaks, taken while unsure
+    plain_fan_out: Positive = 5  # pairs per anchor of the clip
+    plain_max_lookups: Positive = 1500
+    plain_max_postings: Positive = 600_000
+    dense_peaks_per_s: Positive = 60  # the same in the second step, taken while unsure
+    dense_fan_out: Positive = 12
+    dense_max_lookups: Positive = 10_500
+    dense_max_postings: Positive = 900_000
+    warped_peaks_per_s: Positive = (
+        18  # the same in the third: other speeds, tempos, pitches; all of them together
+    )
+    warped_fan_out: Positive = 3
+    warped_max_lookups: Positive = 8_000
+    warped_max_postings: Positive = 500_000
 
 
 class TracksConfig(Section, frozen=True):

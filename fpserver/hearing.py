@@ -10,9 +10,11 @@ from time import perf_counter
 from fpserver.audio.decode import decode
 from fpserver.audio.tags import read_tags
 from fpserver.config import AudioConfig, FingerprintConfig
+from fpserver.errors import AudioTooShort
 from fpserver.fingerprint import wire
+from fpserver.fingerprint.cells import levels_of
 from fpserver.fingerprint.constellation import constellation_of
-from fpserver.terms import Hearing, Metadata
+from fpserver.terms import Constellation, Detail, Hearing, Metadata
 
 
 def hear_clip(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) -> Hearing:
@@ -28,7 +30,7 @@ def hear_clip(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) ->
         max_s=audio.max_clip_s,
         max_bytes=audio.max_clip_bytes,
         min_s=audio.min_clip_s,
-        cut=True,
+        is_clip=True,
     )
 
 
@@ -45,8 +47,19 @@ def hear_track(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) -
         max_s=audio.max_track_s,
         max_bytes=audio.max_track_bytes,
         min_s=audio.min_clip_s,
-        cut=False,
+        is_clip=False,
     )
+
+
+def hear_recording(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) -> Hearing:
+    """Hear a whole recording, so that its fingerprint body serves to ingest it and, if it is short, to ask about it.
+
+    Raises:
+        AudioError: it cannot be used as audio, or is longer than `audio.max_track_s`.
+        FingerprintInvalid, FingerprintForeign: it is a fingerprint body that cannot be used.
+    """
+    hearing = hear_track(path, audio, fingerprint)
+    return hear_clip(path, audio, fingerprint) if hearing.duration_s <= audio.max_clip_s else hearing
 
 
 def tags_of(path: Path, name: str) -> Metadata:
@@ -55,17 +68,31 @@ def tags_of(path: Path, name: str) -> Metadata:
 
 
 def _hear(
-    path: Path, config: FingerprintConfig, *, max_s: float, max_bytes: int, min_s: float, cut: bool
+    path: Path, config: FingerprintConfig, *, max_s: float, max_bytes: int, min_s: float, is_clip: bool
 ) -> Hearing:
+    """A clip is heard in detail, and cut where it is too long; a track is refused."""
     start = perf_counter()
     if wire.is_fingerprint(path):
-        return wire.unpack_file(path, config, min_s=min_s, max_s=max_s, max_bytes=max_bytes, cut=cut)
-    sound = decode(path, rate_hz=config.rate_hz, max_s=max_s, max_bytes=max_bytes, min_s=min_s, cut=cut)
+        hearing = wire.unpack_file(path, config, min_s=min_s, max_s=max_s, max_bytes=max_bytes, cut=is_clip)
+        _refuse_if_shorter_than_a_frame(hearing.constellation)
+        return hearing
+    sound = decode(path, rate_hz=config.rate_hz, max_s=max_s, max_bytes=max_bytes, min_s=min_s, cut=is_clip)
     decoded = perf_counter()
     constellation = constellation_of(sound.samples, config)
+    _refuse_if_shorter_than_a_frame(constellation)
+    detail = None
+    if is_clip:
+        between = constellation_of(sound.samples[config.hop // 2 :], config)
+        detail = Detail(between=between, levels=levels_of(sound.samples, config))
     return Hearing(
         constellation=constellation,
+        detail=detail,
         duration_s=sound.duration_s,
         truncated=sound.truncated,
         timings_s={"audio": decoded - start, "fingerprint": perf_counter() - decoded},
     )
+
+
+def _refuse_if_shorter_than_a_frame(constellation: Constellation) -> None:
+    if not constellation.n_frames:
+        raise AudioTooShort("too short to be analysed: it has no frame")

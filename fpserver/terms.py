@@ -15,21 +15,35 @@ Samples: TypeAlias = npt.NDArray[np.float32]  # mono PCM, -1..1, (n_samples,)
 Frames: TypeAlias = npt.NDArray[np.int32]  # spectrogram columns, index
 Bins: TypeAlias = npt.NDArray[np.int32]  # spectrogram rows, index
 Levels: TypeAlias = npt.NDArray[np.uint8]  # height of a peak above its surroundings, steps of 0.25 dB
+CellLevels: TypeAlias = npt.NDArray[np.uint8]  # level of each cell of a spectrogram, 0..3, (n_frames, n_bins)
 Hashes: TypeAlias = npt.NDArray[np.uint32]
 TrackIds: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Constellation:
-    """The peaks of a recording, ordered by frame, then bin; at most one per (frame, bin)."""
+class Peaks:
+    """Where a recording has peaks, ordered by frame, then bin; at most one per (frame, bin)."""
 
     frame: Frames
     bin: Bins
-    level: Levels
     n_frames: int  # length of the whole recording
 
     def __len__(self) -> int:
         return len(self.frame)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constellation(Peaks):
+    """All peaks of a recording, with their heights."""
+
+    level: Levels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackPeaks(Peaks):
+    """The highest peaks of a track, as the index keeps them."""
+
+    strong: npt.NDArray[np.bool_]  # whether landmarks are made of the peak
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +59,19 @@ class Landmarks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """What the index keeps of a track: its landmarks, and the constellation they come from."""
+    """What the index keeps of a track: its landmarks, and its peaks, which say the landmarks again."""
 
     landmarks: Landmarks
-    constellation: Constellation
+    peaks: TrackPeaks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A part of a track, frames first_frame..last_frame - 1; either may lie outside the track."""
+
+    track_id: int
+    first_frame: int
+    last_frame: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +89,19 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Detail:
+    """What a clip is heard with beyond its peaks; nobody needs it of a track."""
+
+    between: Constellation  # peaks of frames half a hop later
+    levels: CellLevels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hearing:
     """What a child process makes of a file: its dense constellation, and the time each stage took."""
 
     constellation: Constellation
+    detail: Detail | None = None
     duration_s: float
     truncated: bool
     timings_s: dict[str, float]
@@ -106,18 +138,27 @@ class Hits:
     track_offset: Frames
     query_offset: Frames
     weight: npt.NDArray[np.float64]  # how much such a hit says: more, the rarer its hash
+    landmark: npt.NDArray[np.intp]  # which of the clip's landmarks asked
 
     def __len__(self) -> int:
         return len(self.track_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Warp:
+    """How a clip was changed against its track; a record player that runs 2 % fast has both at 1.02."""
+
+    speed: float = 1.0  # times as fast
+    pitch: float = 1.0  # times as high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A track and the alignment at which hashes agree."""
+    """A track, and the alignment at which hashes agree under a warp."""
 
     track_id: int
-    alignment: int  # track frame − clip frame
-    mean_alignment: float  # of its votes, below a frame
+    alignment: float  # track frame at the clip's first frame, below a frame: the mean of its votes
+    warp: Warp = Warp()
     votes: float  # weighted by how rare each hash is
     n_votes: int
 
@@ -127,7 +168,8 @@ class Match:
     """A candidate that was verified against the clip."""
 
     track_id: int
-    alignment: float  # track frame − clip frame, refined below a frame
+    alignment: float  # track frame at the clip's first frame, refined below a frame
+    warp: Warp
     clip_start_frame: int  # part of the clip that agrees
     clip_end_frame: int
     score: float
@@ -136,8 +178,6 @@ class Match:
     n_votes: int
     z_time: float  # how much better the track fits here than at other times, standard deviations
     z_bin: float  # the same against other frequencies
-    speed: float = 1.0
-    pitch: float = 1.0
 
 
 class TrackStatus(StrEnum):

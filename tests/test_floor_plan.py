@@ -12,7 +12,7 @@ TERMS = {"terms", "errors", "config"}
 FOUNDATION = TERMS | {"metrics", "files", "log"}
 PURE = {"fingerprint", "matching"}
 EDGES = {"audio", "index", "tracks", "store"}
-JOURNEYS = {"identify", "ingest", "duplicates"}
+JOURNEYS = {"identify", "search", "ingest", "duplicates"}
 
 # place → what it may import besides itself
 PLAN: dict[str, set[str]] = {
@@ -33,7 +33,7 @@ PLAN: dict[str, set[str]] = {
     "hearing": TERMS | {"audio", "fingerprint"},
     "services": FOUNDATION | {"dsp_pool", "fingerprint", "index", "tracks", "store"},
     **dict.fromkeys(
-        JOURNEYS, FOUNDATION | PURE | {"services", "hearing", "thinking", "tracks", "duplicates"}
+        JOURNEYS, FOUNDATION | PURE | {"services", "hearing", "thinking", "tracks", "duplicates", "search"}
     ),
     "worker": FOUNDATION | JOURNEYS | {"services"},
     "web": FOUNDATION | JOURNEYS | {"services", "hearing", "fingerprint", "tracks"},

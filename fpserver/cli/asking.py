@@ -14,7 +14,7 @@ from fpserver.config import Config
 from fpserver.dsp_pool import DspPool
 from fpserver.errors import InvalidRequest, SourceMissing
 from fpserver.fingerprint import wire
-from fpserver.hearing import hear_track
+from fpserver.hearing import hear_recording
 from fpserver.identify import IdentifyOptions, identify_file
 from fpserver.services import open_services
 from fpserver.web import convert
@@ -67,7 +67,7 @@ def fingerprint(arguments: argparse.Namespace, config: Config) -> int:
 async def _fingerprint(path: Path, config: Config) -> bytes:
     async with DspPool(processes=1, memory_limit_bytes=config.audio.memory_limit_bytes) as pool:
         hearing = await pool.run(
-            hear_track, path, config.audio, config.fingerprint, timeout_s=config.audio.track_timeout_s
+            hear_recording, path, config.audio, config.fingerprint, timeout_s=config.audio.track_timeout_s
         )
     return wire.pack(hearing, config.fingerprint, metadata=read_tags(path))
 

@@ -20,12 +20,12 @@ from fpserver.terms import Constellation, Samples
 
 MIN_HZ, MAX_HZ = 130.0, 5000.0  # what loudspeakers, phones and 32 kbit/s codecs let through
 WHITENING_FRAMES, WHITENING_BINS = 20, 12  # half widths of the surroundings
-PEAK_FRAMES, PEAK_BINS = 3, 4  # half widths of the neighbourhood a peak rules
+PEAK_FRAMES, PEAK_BINS = 3, 8  # half widths of the neighbourhood a peak rules
 RANGE_DB = 75.0  # below the loudest cell of the surroundings; deeper cells count as so deep
 FLOOR_DB = -110.0  # of full scale; quieter cells are silence, whatever stands out there
 MIN_LEVEL_DB = 3.0
 LEVEL_STEP_DB = 0.25
-BLOCK_FRAMES = 4096  # 7 MB of float32 at a time
+BLOCK_FRAMES = 4096  # 15 MB of float32 at a time
 CONTEXT_FRAMES = 2 * WHITENING_FRAMES + PEAK_FRAMES  # the floor of the cells whose mean a peak needs
 
 Spectrogram = npt.NDArray[np.float32]  # (n_frames, n_bins) of the band, dB
@@ -62,18 +62,40 @@ def constellation_of(samples: Samples, config: FingerprintConfig) -> Constellati
 
 
 def thin(constellation: Constellation, peaks_per_s: int, config: FingerprintConfig) -> Constellation:
-    """The highest peaks: those with fewer than `peaks_per_s` higher ones within ±0.5 s.
-
-    Of equal levels the earlier, then the lower, counts as higher.
-    """
-    half_frames = round(frames_per_s(config) / 2)
-    kept = _rank_within(constellation, half_frames, peaks_per_s) < peaks_per_s
+    """The highest peaks: those with fewer than `peaks_per_s` higher ones within ±0.5 s."""
+    kept = is_among_highest(constellation, peaks_per_s, config)
     return Constellation(
         frame=constellation.frame[kept],
         bin=constellation.bin[kept],
         level=constellation.level[kept],
         n_frames=constellation.n_frames,
     )
+
+
+def is_among_highest(
+    constellation: Constellation, peaks_per_s: int, config: FingerprintConfig
+) -> npt.NDArray[np.bool_]:
+    """Which peaks have fewer than `peaks_per_s` higher ones within ±0.5 s."""
+    return ranks_of(constellation, config) < peaks_per_s
+
+
+def ranks_of(constellation: Constellation, config: FingerprintConfig) -> npt.NDArray[np.int32]:
+    """For each peak, how many within ±0.5 s stand higher; of equal levels the earlier, then the lower, is higher.
+
+    Peaks are in frame order, so a peak's neighbours are its neighbours in the columns: compare at growing
+    distance until no pair is close enough.
+    """
+    half_frames = round(frames_per_s(config) / 2)
+    frame, level = constellation.frame, constellation.level
+    rank = np.zeros(len(frame), np.int32)
+    for distance in range(1, len(frame)):
+        near = frame[distance:] - frame[:-distance] <= half_frames
+        if not near.any():
+            break
+        later_higher = level[distance:] > level[:-distance]
+        rank[:-distance] += near & later_higher
+        rank[distance:] += near & ~later_higher
+    return rank
 
 
 _NO_PEAKS = np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.uint8)
@@ -124,21 +146,3 @@ def _block_peaks(
         (bin_ + band(config)[0]).astype(np.int32),
         np.minimum(np.round(level / LEVEL_STEP_DB), 255).astype(np.uint8),
     )
-
-
-def _rank_within(constellation: Constellation, half_frames: int, limit: int) -> npt.NDArray[np.int32]:
-    """For each peak, how many within ±half_frames stand higher (exact up to `limit`, at least that beyond).
-
-    Peaks are in frame order, so a peak's neighbours are its neighbours in the columns: compare at growing
-    distance until no pair is close enough.
-    """
-    frame, level = constellation.frame, constellation.level
-    rank = np.zeros(len(frame), np.int32)
-    for distance in range(1, len(frame)):
-        near = frame[distance:] - frame[:-distance] <= half_frames
-        if not near.any():
-            break
-        later_higher = level[distance:] > level[:-distance]
-        rank[:-distance] += near & later_higher
-        rank[distance:] += near & ~later_higher
-    return rank

@@ -10,11 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from fpserver.config import FingerprintConfig
-from fpserver.fingerprint.constellation import thin
-from fpserver.terms import Bins, Constellation, Fingerprint, Frames, Hashes, Landmarks
+from fpserver.fingerprint.constellation import is_among_highest, thin
+from fpserver.terms import (
+    Bins,
+    Constellation,
+    Fingerprint,
+    Frames,
+    Hashes,
+    Landmarks,
+    Peaks,
+    TrackPeaks,
+)
 
-# | anchor_bin : 9 | max_delta_bins + delta_bin : 7 | delta_frames : 6 |
-ANCHOR_BIN_BITS, DELTA_BIN_BITS, DELTA_FRAMES_BITS = 9, 7, 6
+# | anchor_bin : 10 | 128 + delta_bin : 8 | delta_frames : 5 |
+ANCHOR_BIN_BITS, DELTA_BIN_BITS, DELTA_FRAMES_BITS = 10, 8, 5
 HASH_BITS = ANCHOR_BIN_BITS + DELTA_BIN_BITS + DELTA_FRAMES_BITS
 DELTA_BIN_BIAS = 1 << (DELTA_BIN_BITS - 1)
 
@@ -34,28 +43,34 @@ def unpack(hashes: Hashes) -> tuple[Bins, Bins, Frames]:
     return (upper >> DELTA_BIN_BITS).astype(np.int32), delta_bin, delta_frames.astype(np.int32)
 
 
-def landmarks_of(constellation: Constellation, config: FingerprintConfig, *, fan_out: int) -> Landmarks:
+def landmarks_of(peaks: Peaks, config: FingerprintConfig, *, fan_out: int) -> Landmarks:
     """Every peak paired with the nearest `fan_out` peaks of its target zone."""
-    anchor, target = _pairs(constellation, config, fan_out=fan_out)
-    frame, bin_ = constellation.frame, constellation.bin
+    anchor, target = pairs_of(peaks, config, fan_out=fan_out)
+    frame, bin_ = peaks.frame, peaks.bin
     hashes = pack(bin_[anchor], bin_[target] - bin_[anchor], frame[target] - frame[anchor])
     return Landmarks(hash=hashes, offset=frame[anchor])
 
 
 def fingerprint_of(constellation: Constellation, config: FingerprintConfig) -> Fingerprint:
-    """What the index keeps of a track, from its dense constellation: the highest peaks, sparsely paired.
+    """What the index keeps of a track, from its constellation: the highest peaks, and pairs of the highest of these."""
+    kept = thin(constellation, config.track_peaks_per_s, config)
+    strong = is_among_highest(kept, config.strong_peaks_per_s, config)
+    peaks = TrackPeaks(frame=kept.frame, bin=kept.bin, n_frames=kept.n_frames, strong=strong)
+    return Fingerprint(landmarks=track_landmarks(peaks, config), peaks=peaks)
 
-    A fingerprint's own constellation gives the same fingerprint again.
-    """
-    sparse = thin(constellation, config.sparse_peaks_per_s, config)
-    return Fingerprint(landmarks=landmarks_of(sparse, config, fan_out=config.fan_out), constellation=sparse)
+
+def track_landmarks(peaks: TrackPeaks, config: FingerprintConfig) -> Landmarks:
+    """The landmarks of a track, from the peaks that the index keeps."""
+    strong = peaks.strong
+    highest = Peaks(frame=peaks.frame[strong], bin=peaks.bin[strong], n_frames=peaks.n_frames)
+    return landmarks_of(highest, config, fan_out=config.fan_out)
 
 
-def _pairs(
-    constellation: Constellation, config: FingerprintConfig, *, fan_out: int
+def pairs_of(
+    peaks: Peaks, config: FingerprintConfig, *, fan_out: int
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Indices of anchors and targets, ordered by anchor, then target."""
-    frame, bin_ = constellation.frame, constellation.bin
+    frame, bin_ = peaks.frame, peaks.bin
     n_targets = np.zeros(len(frame), np.int32)
     anchors, targets = [np.zeros(0, np.intp)], [np.zeros(0, np.intp)]
     for distance in range(1, len(frame)):

@@ -1,17 +1,20 @@
 """The fingerprint body: what a client sends instead of sound, and what `fpserver fingerprint` writes.
 
-A msgpack map, `format` first. Columns are little-endian, one entry per peak of the dense constellation, ordered by
-frame, then bin. About 8 kB for 10 s.
+A msgpack map, `format` first. Columns are little-endian, one entry per peak, ordered by frame, then bin. A clip's body
+holds all that its sound would have told: 5.9 kB a second.
 
     format      "fpserver-fingerprint"
-    version     1
+    version     2
     stamp       digest of the settings that made it (stamp.py); a server with others refuses it
     duration_s  float, length of the recording
     truncated   bool, the recording goes on past what was heard
     n_frames    int, spectrogram columns
-    frame       bin, uint32 each
-    bin         bin, uint16 each
-    level       bin, uint8 each, steps of 0.25 dB
+    peaks       the dense constellation:
+      n_peaks   bin, uint8 each: peaks of each frame
+      bin       bin, uint16 each
+      level     bin, uint8 each, steps of 0.25 dB
+    between     the same of the frames half a hop later (clips only)
+    levels      bin, level of each cell, 0..3, by frame, then bin; 2 bits each, the lowest first (clips only)
     metadata    map of title, artist, … (optional; used when the body is ingested, not when it asks)
 """
 
@@ -27,17 +30,18 @@ from fpserver.config import FingerprintConfig
 from fpserver.errors import AudioTooLarge, AudioTooLong, AudioTooShort, FingerprintForeign, FingerprintInvalid
 from fpserver.fingerprint.constellation import band, frames_per_s
 from fpserver.fingerprint.stamp import digest
-from fpserver.terms import Constellation, Hearing, Metadata
+from fpserver.terms import CellLevels, Constellation, Detail, Hearing, Metadata
 
 FORMAT = "fpserver-fingerprint"
-VERSION = 1
+VERSION = 2
 SUFFIX = ".fingerprint"
 _MAGIC = msgpack.packb("format") + msgpack.packb(FORMAT)
 _COLUMNS: dict[str, np.dtype[Any]] = {
-    "frame": np.dtype("<u4"),
+    "n_peaks": np.dtype("u1"),
     "bin": np.dtype("<u2"),
     "level": np.dtype("u1"),
 }
+_CELLS_PER_BYTE = 4
 
 
 def is_fingerprint(path: Path) -> bool:
@@ -48,18 +52,18 @@ def is_fingerprint(path: Path) -> bool:
 
 def pack(hearing: Hearing, config: FingerprintConfig, *, metadata: Metadata | None = None) -> bytes:
     """A fingerprint body; `unpack` is the way back."""
-    peaks = hearing.constellation
     body: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "stamp": digest(config),
         "duration_s": hearing.duration_s,
         "truncated": hearing.truncated,
-        "n_frames": peaks.n_frames,
-        "frame": peaks.frame.astype(_COLUMNS["frame"]).tobytes(),
-        "bin": peaks.bin.astype(_COLUMNS["bin"]).tobytes(),
-        "level": peaks.level.astype(_COLUMNS["level"]).tobytes(),
+        "n_frames": hearing.constellation.n_frames,
+        "peaks": _packed_peaks(hearing.constellation),
     }
+    if hearing.detail:
+        body["between"] = _packed_peaks(hearing.detail.between)
+        body["levels"] = _packed_levels(hearing.detail.levels)
     if metadata is not None:
         body["metadata"] = {name: value for name, value in metadata.items() if value is not None}
     packed: bytes = msgpack.packb(body)
@@ -93,13 +97,19 @@ def unpack(body: bytes, config: FingerprintConfig, *, min_s: float, max_s: float
     duration_s = _duration_s(fields, n_frames, config)
     if duration_s < min_s:
         raise AudioTooShort(f"clip is {duration_s:.1f} s, need at least {min_s:g} s")
-    peaks = _constellation(fields, n_frames, config)
+    peaks = _constellation(fields.get("peaks"), n_frames, config)
+    detail = _detail(fields, n_frames, config)
     truncated = fields.get("truncated") is True
     if duration_s > max_s:
         if not cut:
             raise AudioTooLong(f"recording is {duration_s:.0f} s, at most {max_s:g} s are taken")
-        peaks, duration_s, truncated = _cut(peaks, int(max_s * frames_per_s(config))), max_s, True
-    return Hearing(constellation=peaks, duration_s=duration_s, truncated=truncated, timings_s={})
+        n_kept = int(max_s * frames_per_s(config))
+        peaks, duration_s, truncated = _cut(peaks, n_kept), max_s, True
+        if detail:
+            detail = Detail(between=_cut(detail.between, n_kept), levels=detail.levels[:n_kept])
+    return Hearing(
+        constellation=peaks, detail=detail, duration_s=duration_s, truncated=truncated, timings_s={}
+    )
 
 
 def unpack_file(
@@ -134,24 +144,56 @@ def _duration_s(fields: dict[str, Any], n_frames: int, config: FingerprintConfig
     return duration_s
 
 
-def _constellation(fields: dict[str, Any], n_frames: int, config: FingerprintConfig) -> Constellation:
-    columns = {name: _column(fields, name, dtype) for name, dtype in _COLUMNS.items()}
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise FingerprintInvalid(f"columns have {lengths} entries, must be equally long")
-    frame, bin_ = columns["frame"].astype(np.int64), columns["bin"].astype(np.int64)
+def _packed_peaks(peaks: Constellation) -> dict[str, bytes]:
+    n_peaks = np.bincount(peaks.frame, minlength=peaks.n_frames)
+    columns: dict[str, npt.NDArray[Any]] = {"n_peaks": n_peaks, "bin": peaks.bin, "level": peaks.level}
+    return {name: column.astype(_COLUMNS[name]).tobytes() for name, column in columns.items()}
+
+
+def _packed_levels(levels: CellLevels) -> bytes:
+    cells = np.zeros((-(-levels.size // _CELLS_PER_BYTE), _CELLS_PER_BYTE), np.uint8)
+    cells.ravel()[: levels.size] = levels.ravel()
+    return bytes((cells << _SHIFTS).sum(axis=1, dtype=np.uint8))
+
+
+_SHIFTS = np.arange(0, 8, 2, dtype=np.uint8)
+
+
+def _detail(fields: dict[str, Any], n_frames: int, config: FingerprintConfig) -> Detail | None:
+    if "levels" not in fields:
+        return None
     first, last = band(config)
-    if len(frame) and not (frame.max() < n_frames and first <= bin_.min() and bin_.max() < last):
-        raise FingerprintInvalid(f"peaks must lie in frames 0..{n_frames - 1} and bins {first}..{last - 1}")
+    packed, n_cells = fields["levels"], n_frames * (last - first)
+    if not isinstance(packed, bytes) or len(packed) != -(-n_cells // _CELLS_PER_BYTE):
+        raise FingerprintInvalid(f"levels must be bytes, 2 bits for each of {n_cells} cells")
+    cells = np.frombuffer(packed, np.uint8)[:, None] >> _SHIFTS
+    levels: CellLevels = (cells & np.uint8(_CELLS_PER_BYTE - 1)).ravel()[:n_cells]
+    between = _constellation(fields.get("between"), n_frames, config)
+    return Detail(between=between, levels=levels.reshape(n_frames, last - first))
+
+
+def _constellation(fields: Any, n_frames: int, config: FingerprintConfig) -> Constellation:
+    if not isinstance(fields, dict):
+        raise FingerprintInvalid(f"peaks must be a map of {', '.join(_COLUMNS)}")
+    n_peaks, bin_, level = (_column(fields, name, dtype) for name, dtype in _COLUMNS.items())
+    if len(n_peaks) > n_frames or not len(bin_) == len(level) == int(n_peaks.sum()):
+        raise FingerprintInvalid(
+            f"n_peaks counts {int(n_peaks.sum())} peaks in {len(n_peaks)} frames, but there are {len(bin_)} bins, "
+            f"{len(level)} levels and {n_frames} frames"
+        )
+    most = config.dense_peaks_per_s * (n_frames / frames_per_s(config) + 1)
+    if len(bin_) > 2 * most:
+        raise FingerprintInvalid(f"{len(bin_)} peaks in {n_frames} frames are more than {2 * most:.0f}")
+    frame, bin_ = np.repeat(np.arange(len(n_peaks)), n_peaks), bin_.astype(np.int64)
+    first, last = band(config)
+    if len(bin_) and not (first <= bin_.min() and bin_.max() < last):
+        raise FingerprintInvalid(f"peaks must lie in bins {first}..{last - 1}")
     if (np.diff(frame * last + bin_) <= 0).any():
         raise FingerprintInvalid("peaks must be ordered by frame, then bin, each once")
-    most = config.dense_peaks_per_s * (n_frames / frames_per_s(config) + 1)
-    if len(frame) > 2 * most:
-        raise FingerprintInvalid(f"{len(frame)} peaks in {n_frames} frames are more than {2 * most:.0f}")
     return Constellation(
         frame=frame.astype(np.int32),
         bin=bin_.astype(np.int32),
-        level=columns["level"].astype(np.uint8),
+        level=level.astype(np.uint8),
         n_frames=n_frames,
     )
 
@@ -159,7 +201,7 @@ def _constellation(fields: dict[str, Any], n_frames: int, config: FingerprintCon
 def _column(fields: dict[str, Any], name: str, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     value = fields.get(name)
     if not isinstance(value, bytes) or len(value) % dtype.itemsize:
-        raise FingerprintInvalid(f"{name} must be bytes, {dtype.itemsize} for each peak")
+        raise FingerprintInvalid(f"{name} must be bytes, {dtype.itemsize} for each entry")
     return np.frombuffer(value, dtype)
 
 

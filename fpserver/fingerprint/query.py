@@ -1,0 +1,115 @@
+"""Turn a clip's peaks into the landmarks to ask the index for: few, many, or as another speed would have them.
+
+A track keeps few landmarks, so a clip asks with many more pairs than it would keep itself. Where a step may ask for
+less than the clip offers, pairs of its highest peaks go first: they are the last to drown in noise.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fpserver.config import FingerprintConfig
+from fpserver.fingerprint.constellation import band, ranks_of
+from fpserver.fingerprint.landmarks import pack, pairs_of
+from fpserver.terms import Constellation, Landmarks, Warp
+
+Indices = npt.NDArray[np.intp]
+
+
+def query_of(
+    constellations: Sequence[Constellation],
+    config: FingerprintConfig,
+    *,
+    peaks_per_s: int,
+    fan_out: int,
+    max_landmarks: int,
+) -> Landmarks:
+    """Landmarks of one clip, at most `max_landmarks`.
+
+    Args:
+        constellations: the clip's peaks; once more with frames half a hop later, if a dense query is wanted.
+        config: analysis settings.
+        peaks_per_s: highest peaks that are paired.
+        fan_out: most pairs per anchor.
+        max_landmarks: those of the highest peaks are kept.
+    """
+    hashes, offsets, prominence = [], [], []
+    for each in constellations:
+        rank = ranks_of(each, config)
+        peaks, rank = _thinned(each, rank, peaks_per_s)
+        anchor, target = pairs_of(peaks, config, fan_out=fan_out)
+        hashes.append(_hashes(peaks, anchor, target))
+        offsets.append(peaks.frame[anchor])
+        prominence.append(_drown(rank, anchor, target))
+    first = np.argsort(np.concatenate(prominence), kind="stable")[:max_landmarks]
+    return Landmarks(hash=np.concatenate(hashes)[first], offset=np.concatenate(offsets)[first])
+
+
+def warped_query_of(
+    constellation: Constellation,
+    warps: Sequence[Warp],
+    config: FingerprintConfig,
+    *,
+    peaks_per_s: int,
+    fan_out: int,
+    max_landmarks: int,
+) -> tuple[Landmarks, npt.NDArray[np.int64]]:
+    """Landmarks as the track would have them if the clip were it under each of the warps.
+
+    Args:
+        constellation, config, peaks_per_s, fan_out: as for `query_of`.
+        warps: hypotheses.
+        max_landmarks: over all warps; each gets its share, those of the highest peaks.
+
+    Returns:
+        Landmarks with the clip's own frames as offsets, and which warp each belongs to.
+    """
+    peaks, rank = _thinned(constellation, ranks_of(constellation, config), peaks_per_s)
+    anchor, target = pairs_of(peaks, config, fan_out=fan_out)
+    first = np.argsort(_drown(rank, anchor, target), kind="stable")[: max_landmarks // max(1, len(warps))]
+    anchor, target = anchor[first], target[first]
+    pitch = np.array([warp.pitch for warp in warps])[:, None]
+    speed = np.array([warp.speed for warp in warps])[:, None]
+    anchor_bin = np.rint(peaks.bin[anchor] / pitch).astype(np.int32)
+    delta_bin = np.rint(peaks.bin[target] / pitch).astype(np.int32) - anchor_bin
+    delta_frames = np.rint((peaks.frame[target] - peaks.frame[anchor]) * speed).astype(np.int32)
+    lowest, beyond = band(config)
+    fits = (
+        (anchor_bin >= lowest)
+        & (anchor_bin + np.maximum(delta_bin, 0) < beyond)
+        & (np.abs(delta_bin) <= config.max_delta_bins)
+        & (delta_frames >= config.min_delta_frames)
+        & (delta_frames <= config.max_delta_frames)
+    )
+    offset = np.broadcast_to(peaks.frame[anchor], fits.shape)
+    landmarks = Landmarks(
+        hash=pack(anchor_bin[fits], delta_bin[fits], delta_frames[fits]), offset=offset[fits]
+    )
+    return landmarks, np.nonzero(fits)[0]
+
+
+def _thinned(
+    constellation: Constellation, rank: npt.NDArray[np.int32], peaks_per_s: int
+) -> tuple[Constellation, npt.NDArray[np.int32]]:
+    kept = rank < peaks_per_s
+    return (
+        Constellation(
+            frame=constellation.frame[kept],
+            bin=constellation.bin[kept],
+            level=constellation.level[kept],
+            n_frames=constellation.n_frames,
+        ),
+        rank[kept],
+    )
+
+
+def _drown(rank: npt.NDArray[np.int32], anchor: Indices, target: Indices) -> npt.NDArray[np.float64]:
+    """How early noise takes a pair away: grows with the ranks of both peaks."""
+    lost: npt.NDArray[np.float64] = np.log1p(rank[anchor]) + np.log1p(rank[target])
+    return lost
+
+
+def _hashes(peaks: Constellation, anchor: Indices, target: Indices) -> npt.NDArray[np.uint32]:
+    frame, bin_ = peaks.frame, peaks.bin
+    return pack(bin_[anchor], bin_[target] - bin_[anchor], frame[target] - frame[anchor])
