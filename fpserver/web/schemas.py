@@ -48,9 +48,13 @@ class IdentifyQuery(Request, frozen=True, kw_only=True):
     ) = None
     speed: Annotated[
         Literal["auto", "off"],
-        Meta(description="whether changed speeds may be tried; none are yet"),
+        Meta(
+            description="auto: while nothing is accepted, other speeds, tempos and pitches are tried; off: never"
+        ),
     ] = "auto"
-    explain: Annotated[bool, Meta(description="1: say what was weighed, under `explanation`")] = False
+    explain: Annotated[
+        bool, Meta(description="1: say what was weighed, step by step, under `explanation`")
+    ] = False
 
 
 class Clip(Answer, frozen=True, kw_only=True):
@@ -76,10 +80,12 @@ class MatchAnswer(Answer, frozen=True, kw_only=True):
     track_offset_s: Annotated[float, Meta(description="where in the track the clip's first sample lies")]
     clip_start_s: Annotated[float, Meta(description="the part of the clip that agrees: from here")]
     clip_end_s: Annotated[float, Meta(description="… to here")]
-    speed: float
-    pitch: float
-    score: float
-    confidence: float
+    speed: Annotated[float, Meta(description="how many times as fast as the track the clip runs")]
+    pitch: Annotated[float, Meta(description="how many times as high as the track the clip is")]
+    score: Annotated[float, Meta(description="evidence of the track's peaks in the clip, and of its hashes")]
+    confidence: Annotated[
+        float, Meta(description="probability of being right where every second clip is of the catalogue")
+    ]
     false_accept_rate: Annotated[
         float, Meta(description="expected wrong answers per clip, at this catalogue size")
     ]
