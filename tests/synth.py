@@ -7,11 +7,17 @@ from fpserver.terms import Samples
 
 RATE_HZ = 22050
 
-__all__ = ["RATE_HZ", "at_snr", "chirp", "clicks", "noise", "silence", "song", "tone"]
+__all__ = ["RATE_HZ", "at_snr", "chirp", "clicks", "duet", "noise", "silence", "song", "tone"]
 
 
 def silence(duration_s: float, rate_hz: int = RATE_HZ) -> Samples:
     return np.zeros(round(duration_s * rate_hz), dtype=np.float32)
+
+
+def duet(seed: int, duration_s: float, rate_hz: int = RATE_HZ) -> Samples:
+    """Two songs at once, each in its own tempo: less like itself a bar later than one song is."""
+    one, other = song(seed, duration_s, rate_hz), song(seed + 5000, duration_s, rate_hz)
+    return (one + other) / np.float32(2)
 
 
 def tone(frequency_hz: float, duration_s: float, rate_hz: int = RATE_HZ, *, level: float = 0.5) -> Samples:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -109,7 +110,7 @@ def test_a_clip_is_identified_in_words(
     fpserver("ingest", music, "--data", data)
     shown = fpserver("identify", clip, f"--{where}", data if where == "data" else server.address)
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.startswith("“song-1”\n    where   0:03 to 0:")
+    assert re.match(r"“song-1”\n    where   0:0[23] to 0:", shown.stdout), shown.stdout
     assert "sure?   certain" in shown.stdout
 
 

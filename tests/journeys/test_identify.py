@@ -12,13 +12,16 @@ from fpserver.audio.encode import encode
 from fpserver.config import RedisConfig
 from fpserver.errors import AudioTooShort, StoreUnavailable
 from fpserver.fingerprint import wire
-from fpserver.hearing import hear_clip
+from fpserver.hearing import hear_clip, hear_track
 from fpserver.identify import Identification, IdentifyOptions, identify_file
 from fpserver.services import Services
 from fpserver.store.connect import Client
 from fpserver.terms import Hashes, Lookup, Samples, TrackStatus
+from loadtest.accuracy import degrade
+from loadtest.corpus import RATE_HZ as FINE_HZ
+from tests.matching.making import heard
 from tests.opened import ended, opened, submit_files, working
-from tests.synth import RATE_HZ, at_snr, clicks, noise, silence, song, tone
+from tests.synth import RATE_HZ, at_snr, clicks, duet, noise, silence, song, tone
 
 SONG_S = 30.0
 SEEDS = range(1, 9)
@@ -34,7 +37,7 @@ async def catalogue(
     paths = []
     for seed in SEEDS:
         paths.append(folder / f"{seed}.flac")
-        paths[-1].write_bytes(encode(song(seed, SONG_S), RATE_HZ, container="flac"))
+        paths[-1].write_bytes(encode(duet(seed, SONG_S), RATE_HZ, container="flac"))
     async with opened(store_config, pool_processes=2) as services:
         submitted = await submit_files(services, paths)
         async with working(services):
@@ -59,7 +62,7 @@ async def ask(
 
 
 def cut(seed: int, start_s: float, duration_s: float) -> Samples:
-    samples = song(seed, SONG_S)
+    samples = duet(seed, SONG_S)
     return samples[round(start_s * RATE_HZ) : round((start_s + duration_s) * RATE_HZ)]
 
 
@@ -93,26 +96,74 @@ async def test_a_noisy_clip_as_poor_mp3_is_found_at_its_offset(
     assert not found.degraded
 
 
-async def test_the_dense_step_finds_what_the_plain_one_misses(
+def steps_of(found: Identification) -> list[str]:
+    assert found.explanation is not None
+    return [step["step"] for step in found.explanation["steps"]]
+
+
+async def test_a_good_clip_ends_with_the_plain_step(
     catalogue: tuple[Services, dict[int, int]], tmp_path: Path
 ) -> None:
     services, tracks = catalogue
-    last_steps = []
-    for snr_db in (-3, -4, -5, -6):
-        samples = at_snr(cut(3, 5.0, 8.0), snr_db, seed=3)
-        found = await ask(services, tmp_path, samples, options=IdentifyOptions(explain=True))
-        assert {each.track.track_id for each in found.matches} <= {tracks[3]}
-        assert found.explanation is not None
-        if found.matches:
-            last_steps.append(found.explanation["steps"][-1]["step"])
-    assert "dense" in last_steps
+    found = await ask(services, tmp_path, cut(3, 5.0, 5.0), options=IdentifyOptions(explain=True))
+    assert steps_of(found) == ["plain"]
+    (step,) = found.explanation["steps"] if found.explanation else []
+    assert found.n_hashes == step["n_hashes"] <= services.config.matching.plain_max_lookups
+    assert found.n_postings == step["n_postings"] <= services.config.matching.plain_max_postings
+    assert step["candidates"][0]["track_id"] == tracks[3]
+    assert step["candidates"][0]["score"] == found.matches[0].match.score
+
+
+@pytest.mark.parametrize(
+    ("speed", "steps"), [("auto", ["plain", "dense", "warped"]), ("off", ["plain", "dense"])]
+)
+async def test_while_unsure_every_step_is_taken_and_other_speeds_only_with_leave(
+    catalogue: tuple[Services, dict[int, int]], tmp_path: Path, speed: str, steps: list[str]
+) -> None:
+    services, _ = catalogue
+    options = IdentifyOptions(speed=speed, explain=True)
+    found = await ask(services, tmp_path, duet(60, 8.0), options=options)
+    assert found.matches == []
+    assert steps_of(found) == steps
+    faster = played(cut(1, 5.0, 16.0), speed=1.06, pitch=1.06)
+    asked = await ask(services, tmp_path, faster, FINE_HZ, options=options)
+    assert bool(asked.matches) == (speed == "auto")
+
+
+@pytest.mark.parametrize(
+    ("speed", "pitch"),
+    [(1.06, 1.06), (0.94, 0.94), (1.06, 1.0), (0.94, 1.0), (1.0, 2 ** (1 / 12)), (1.0, 2 ** (-1 / 12))],
+    ids=["speed +6 %", "speed -6 %", "tempo +6 %", "tempo -6 %", "pitch +1 semitone", "pitch -1 semitone"],
+)
+async def test_a_clip_that_was_played_otherwise_is_found_and_the_answer_says_how(
+    catalogue: tuple[Services, dict[int, int]], tmp_path: Path, speed: float, pitch: float
+) -> None:
+    services, tracks = catalogue
+    n_found = 0
+    for seed in (1, 3, 4, 5):
+        samples = played(cut(seed, 6.0, 10.0), speed=speed, pitch=pitch)
+        found = await ask(services, tmp_path, samples, FINE_HZ)
+        assert {each.track.track_id for each in found.matches} <= {tracks[seed]}
+        for each in found.matches:
+            n_found += 1
+            assert each.match.warp.speed == pytest.approx(speed, rel=0.005)
+            assert each.match.warp.pitch == pytest.approx(pitch, rel=0.005)
+            assert each.track_offset_s == pytest.approx(6.0, abs=0.15)
+    assert n_found >= 2
+
+
+def played(samples: Samples, *, speed: float, pitch: float) -> Samples:
+    """Times as fast and times as high, at FINE_HZ."""
+    fine = np.asarray(soxr.resample(samples, RATE_HZ, FINE_HZ), np.float32)
+    transposed = degrade.at_speed(fine, pitch) if pitch != 1 else fine
+    return degrade.at_tempo(transposed, speed / pitch) if speed != pitch else transposed
 
 
 @pytest.mark.parametrize(
     "samples",
     [
         song(50, 10.0),
-        song(51, 10.0),
+        duet(51, 10.0),
         noise(1, 10.0),
         silence(10.0),
         tone(440, 10.0),
@@ -128,18 +179,53 @@ async def test_what_is_not_catalogued_matches_nothing(
     assert (await ask(services, tmp_path, samples)).matches == []
 
 
+@pytest.mark.parametrize("kind", ["as it is", "in noise", "faster"])
 async def test_a_fingerprint_is_heard_exactly_as_its_clip(
-    catalogue: tuple[Services, dict[int, int]], tmp_path: Path
+    catalogue: tuple[Services, dict[int, int]], tmp_path: Path, kind: str
 ) -> None:
     services, _ = catalogue
-    by_audio = await ask(services, tmp_path, at_snr(cut(5, 9.0, 6.0), 5, seed=1))
+    samples, rate_hz = {
+        "as it is": (cut(5, 9.0, 6.0), RATE_HZ),
+        "in noise": (at_snr(cut(5, 9.0, 6.0), -8, seed=1), RATE_HZ),
+        "faster": (played(cut(1, 5.0, 16.0), speed=1.06, pitch=1.06), FINE_HZ),
+    }[kind]
+    options = IdentifyOptions(explain=True)
+    by_audio = await ask(services, tmp_path, samples, rate_hz, options=options)
     hearing = hear_clip(tmp_path / "clip.wav", services.config.audio, services.config.fingerprint)
     body = tmp_path / "clip.fingerprint"
     body.write_bytes(wire.pack(hearing, services.config.fingerprint))
-    by_fingerprint = await identify_file(services, body, IdentifyOptions())
+    by_fingerprint = await identify_file(services, body, options)
     assert by_audio.matches
     assert by_fingerprint.matches == by_audio.matches
+    assert by_fingerprint.explanation == by_audio.explanation
     assert by_fingerprint.duration_s == by_audio.duration_s
+
+
+async def test_a_fingerprint_of_peaks_alone_is_found_too(
+    catalogue: tuple[Services, dict[int, int]], tmp_path: Path
+) -> None:
+    services, tracks = catalogue
+    path = tmp_path / "clip.wav"
+    path.write_bytes(encode(at_snr(cut(5, 9.0, 8.0), 3, seed=1), RATE_HZ, container="wav"))
+    hearing = hear_track(path, services.config.audio, services.config.fingerprint)
+    assert hearing.detail is None
+    body = tmp_path / "clip.fingerprint"
+    body.write_bytes(wire.pack(hearing, services.config.fingerprint))
+    found = await identify_file(services, body, IdentifyOptions())
+    assert [each.track.track_id for each in found.matches] == [tracks[5]]
+
+
+async def test_a_fingerprint_of_no_frames_is_refused(
+    catalogue: tuple[Services, dict[int, int]], tmp_path: Path
+) -> None:
+    services, _ = catalogue
+    config = services.config.fingerprint
+    hearing = replace(heard(silence(0.0)), duration_s=1.0)
+    for each in (hearing, replace(hearing, detail=None)):
+        body = tmp_path / "clip.fingerprint"
+        body.write_bytes(wire.pack(each, config))
+        with pytest.raises(AudioTooShort):
+            await identify_file(services, body, IdentifyOptions())
 
 
 async def test_a_clip_of_two_songs_at_once_gives_both(
@@ -195,8 +281,16 @@ async def test_an_answer_without_a_shard_is_called_degraded(
     services, tracks = catalogue
     lookup = services.index.lookup
 
-    async def without_a_shard(hashes: Hashes) -> Lookup:
-        return replace(await lookup(hashes[hashes % 16 != 3]), degraded=True)
+    async def without_a_shard(hashes: Hashes, *, max_postings: int) -> Lookup:
+        found = await lookup(hashes, max_postings=max_postings)
+        there = hashes[found.hash_index] % 16 != 3
+        return replace(
+            found,
+            hash_index=found.hash_index[there],
+            track_id=found.track_id[there],
+            offset=found.offset[there],
+            degraded=True,
+        )
 
     monkeypatch.setattr(services.index, "lookup", without_a_shard)
     found = await ask(services, tmp_path, cut(4, 8.0, 8.0))
@@ -209,7 +303,7 @@ async def test_a_store_that_does_not_answer_is_an_error_and_not_an_empty_answer(
 ) -> None:
     services, _ = catalogue
 
-    async def away(hashes: Hashes) -> Lookup:
+    async def away(hashes: Hashes, *, max_postings: int) -> Lookup:
         raise StoreUnavailable("gone")
 
     monkeypatch.setattr(services.index, "lookup", away)
@@ -223,7 +317,7 @@ async def test_a_clip_below_the_shortest_is_refused_and_one_above_the_longest_is
     services, tracks = catalogue
     with pytest.raises(AudioTooShort, match=r"0\.50 s long, need at least 1 s"):
         await ask(services, tmp_path, cut(1, 5.0, 0.5))
-    found = await ask(services, tmp_path, np.concatenate([song(1, SONG_S), song(2, SONG_S), song(3, SONG_S)]))
+    found = await ask(services, tmp_path, np.concatenate([duet(1, SONG_S), duet(2, SONG_S), duet(3, SONG_S)]))
     assert found.truncated
     assert found.duration_s == pytest.approx(services.config.audio.max_clip_s)
     assert {each.track.track_id for each in found.matches} == {tracks[1], tracks[2]}

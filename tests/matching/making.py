@@ -1,61 +1,112 @@
 """A small index in memory, for tests of the pure room: what Redis would answer, by a dictionary."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from fpserver.config import FingerprintConfig
+from fpserver.fingerprint.cells import levels_of
+from fpserver.fingerprint.constellation import band, constellation_of
 from fpserver.fingerprint.landmarks import fingerprint_of, landmarks_of
 from fpserver.matching.candidates import candidates_of, hits_of
 from fpserver.matching.confidence import PLAIN
 from fpserver.matching.evidence import ClipMap
 from fpserver.matching.verdict import matches_of
-from fpserver.terms import Constellation, Hashes, Hits, Lookup, Match
+from fpserver.terms import Constellation, Detail, Hashes, Hearing, Hits, Lookup, Match, Peaks, Samples, Window
 
 CONFIG = FingerprintConfig()
 
 
-class MemoryIndex:
-    """Posting lists and constellations of a few tracks."""
+def dense(samples: Samples) -> Constellation:
+    """All peaks, as of a clip."""
+    return constellation_of(samples, CONFIG)
 
-    def __init__(self, tracks: dict[int, Constellation]) -> None:
-        self.fingerprints = {track_id: fingerprint_of(dense, CONFIG) for track_id, dense in tracks.items()}
+
+def heard(samples: Samples) -> Hearing:
+    """A clip as a child process hears it."""
+    between = constellation_of(samples[CONFIG.hop // 2 :], CONFIG)
+    return Hearing(
+        constellation=dense(samples),
+        detail=Detail(between=between, levels=levels_of(samples, CONFIG)),
+        duration_s=len(samples) / CONFIG.rate_hz,
+        truncated=False,
+        timings_s={},
+    )
+
+
+def clip_map(samples: Samples) -> ClipMap:
+    """What a clip's cells say."""
+    return ClipMap(dense(samples), levels_of(samples, CONFIG), first_bin=band(CONFIG)[0])
+
+
+class MemoryIndex:
+    """Posting lists and peaks of a few tracks; a search may ask it, and it remembers what it was asked."""
+
+    def __init__(self, tracks: Mapping[int, Samples]) -> None:
+        self.fingerprints = {
+            track_id: fingerprint_of(dense(samples), CONFIG) for track_id, samples in tracks.items()
+        }
         self.postings: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for track_id, fingerprint in self.fingerprints.items():
             landmarks = fingerprint.landmarks
             for hash_, offset in zip(landmarks.hash.tolist(), landmarks.offset.tolist(), strict=True):
                 self.postings[hash_].append((track_id, offset))
+        self.n_indexed = sum(map(len, self.postings.values()))
+        self.asked: list[tuple[Hashes, int]] = []
+        self.windows_asked: list[Sequence[Window]] = []
 
-    @property
-    def constellations(self) -> dict[int, Constellation]:
-        return {track_id: each.constellation for track_id, each in self.fingerprints.items()}
+    async def lookup(self, hashes: Hashes, *, max_postings: int) -> Lookup:
+        """Posting lists, the rarest first, at most `max_postings` together."""
+        self.asked.append((hashes, max_postings))
+        return self.found(hashes, max_postings=max_postings)
 
-    def lookup(self, hashes: Hashes) -> Lookup:
-        rows = [
-            (i, track_id, offset)
-            for i, hash_ in enumerate(hashes.tolist())
-            for track_id, offset in self.postings[hash_]
-        ]
+    async def windows(self, windows: Sequence[Window]) -> list[Peaks | None]:
+        """Peaks of parts of tracks."""
+        self.windows_asked.append(windows)
+        return [_between(self.fingerprints[each.track_id].peaks, each) for each in windows]
+
+    def found(self, hashes: Hashes, *, max_postings: int = 1_000_000) -> Lookup:
+        """The same, without waiting."""
+        rows: list[tuple[int, int, int]] = []
+        n_stopped = 0
+        asked = [(i, self.postings.get(hash_, [])) for i, hash_ in enumerate(hashes.tolist())]
+        for i, postings in sorted(asked, key=lambda each: len(each[1])):
+            if len(rows) + len(postings) > max_postings:
+                n_stopped += 1
+            else:
+                rows += [(i, track_id, offset) for track_id, offset in postings]
         hash_index, track_id, offset = np.array(rows, np.int64).reshape(-1, 3).T
         return Lookup(
             hash_index=hash_index,
             track_id=track_id,
             offset=offset.astype(np.int32),
-            n_indexed=sum(map(len, self.postings.values())),
+            n_indexed=self.n_indexed,
+            n_stopped=n_stopped,
         )
 
     def hits(self, clip: Constellation, *, fan_out: int = 5) -> Hits:
+        """Of all pairs of a clip's peaks."""
         landmarks = landmarks_of(clip, CONFIG, fan_out=fan_out)
         hashes, hash_of_landmark = np.unique(landmarks.hash, return_inverse=True)
-        return hits_of(self.lookup(hashes), hash_of_landmark, landmarks.offset, max_hits=2_000_000)
+        return hits_of(self.found(hashes), hash_of_landmark, landmarks.offset, max_hits=2_000_000)
 
-    def search(self, clip: Constellation) -> list[Match]:
-        hits = self.hits(clip)
+    def search(self, samples: Samples) -> list[Match]:
+        """One step, judged."""
+        candidates = candidates_of(self.hits(dense(samples)), max_candidates=40)
         return matches_of(
-            ClipMap(clip, n_bins=CONFIG.window // 2),
-            candidates_of(hits, max_candidates=40),
-            self.constellations,
+            clip_map(samples),
+            candidates,
+            [self.fingerprints[each.track_id].peaks for each in candidates],
+            max_verified=40,
+            seconds=len(samples) / CONFIG.rate_hz,
             tail=PLAIN,
-            n_indexed=sum(map(len, self.postings.values())),
+            n_indexed=self.n_indexed,
             n_steps=2,
         )
+
+
+def _between(peaks: Peaks, window: Window) -> Peaks:
+    """As the index answers: the peaks of a part, at their frames in the track."""
+    inside = (peaks.frame >= window.first_frame) & (peaks.frame < window.last_frame)
+    return Peaks(frame=peaks.frame[inside], bin=peaks.bin[inside], n_frames=peaks.n_frames)

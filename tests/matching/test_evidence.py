@@ -1,24 +1,42 @@
+from collections import defaultdict
+
 import numpy as np
 import pytest
+import soxr
 
-from fpserver.fingerprint.constellation import constellation_of
+from fpserver.fingerprint.cells import levels_of
+from fpserver.fingerprint.constellation import band
 from fpserver.fingerprint.landmarks import fingerprint_of
-from fpserver.matching.evidence import BIN_SHIFTS, TIME_SHIFTS, ClipMap
-from fpserver.terms import Candidate, Constellation, Samples
-from tests.matching.making import CONFIG
-from tests.synth import at_snr, noise, song, tone
+from fpserver.matching import evidence
+from fpserver.matching.evidence import (
+    BIN_SHIFTS,
+    NEAR,
+    OWN_SHIFTS,
+    RATIOS,
+    TIME_SHIFTS,
+    ClipMap,
+    Evidence,
+)
+from fpserver.terms import Candidate, Peaks, Samples, Warp
+from tests.matching.making import CONFIG, clip_map, dense
+from tests.synth import at_snr, clicks, noise, silence, song, tone
 
 RATE_HZ, HOP = CONFIG.rate_hz, CONFIG.hop
+CLIP_FRAMES = 215  # 10 s
 
 
-def dense(samples: Samples) -> Constellation:
-    return constellation_of(samples, CONFIG)
+def candidate(alignment: float, warp: Warp = Warp()) -> Candidate:  # noqa: B008 - frozen
+    return Candidate(track_id=1, alignment=alignment, warp=warp, votes=0.0, n_votes=0)
 
 
-def candidate(alignment: int, votes: float = 0.0) -> Candidate:
-    return Candidate(
-        track_id=1, alignment=alignment, mean_alignment=alignment, votes=votes, n_votes=int(votes)
-    )
+def judged(clip: ClipMap, peaks: Peaks, alignment: float, warp: Warp = Warp()) -> Evidence:  # noqa: B008 - frozen
+    found = clip.evidence(candidate(alignment, warp), peaks)
+    assert found is not None
+    return found
+
+
+def cut(samples: Samples, first_frame: int, n_frames: int = CLIP_FRAMES) -> Samples:
+    return samples[first_frame * HOP : (first_frame + n_frames) * HOP]
 
 
 @pytest.fixture(scope="module")
@@ -27,96 +45,133 @@ def track_samples() -> Samples:
 
 
 @pytest.fixture(scope="module")
-def track(track_samples: Samples) -> Constellation:
-    return fingerprint_of(dense(track_samples), CONFIG).constellation
+def track(track_samples: Samples) -> Peaks:
+    return fingerprint_of(dense(track_samples), CONFIG).peaks
 
 
-def test_a_true_alignment_fits_far_better_than_any_other(
-    track_samples: Samples, track: Constellation
+@pytest.mark.parametrize("snr_db", [40, 0])
+def test_the_right_place_beats_every_wrong_one(track_samples: Samples, track: Peaks, snr_db: float) -> None:
+    clip = clip_map(at_snr(cut(track_samples, 200), snr_db, seed=2))
+    here = judged(clip, track, 200)
+    elsewhere = [judged(clip, track, place).z for place in range(0, 430, 7) if abs(place - 200) > 3]
+    assert here.z > 10
+    assert here.z > 2 * max(elsewhere)
+
+
+def test_another_song_fits_nowhere(track: Peaks) -> None:
+    clip = clip_map(song(22, 10.0, RATE_HZ))
+    assert max(judged(clip, track, place).z for place in range(0, 430, 3)) < 6
+
+
+def test_a_place_off_by_a_frame_is_moved_to_where_it_fits(track_samples: Samples, track: Peaks) -> None:
+    clip = clip_map(cut(track_samples, 200))
+    for off in (-1, 0, 1):
+        assert judged(clip, track, 200 + off).alignment == 200
+
+
+def test_noise_lowers_the_evidence_and_does_not_end_it(track_samples: Samples, track: Peaks) -> None:
+    z = [
+        judged(clip_map(at_snr(cut(track_samples, 200), snr_db, seed=1)), track, 200).z
+        for snr_db in (30, 5, -5)
+    ]
+    assert z[0] > z[1] > z[2] > 5
+
+
+def test_loudness_makes_no_difference(track_samples: Samples, track: Peaks) -> None:
+    loud, quiet = (
+        judged(clip_map(cut(track_samples, 200) * np.float32(gain)), track, 200).z for gain in (1.0, 0.1)
+    )
+    assert quiet == pytest.approx(loud, rel=0.1)
+
+
+@pytest.mark.parametrize("sound", ["a tone", "clicks", "silence"])
+def test_what_fits_at_every_time_or_every_frequency_proves_nothing(sound: str) -> None:
+    def made(seed: int, duration_s: float) -> Samples:
+        clean = {
+            "a tone": tone(1000, duration_s, RATE_HZ),
+            "clicks": clicks(0.25, duration_s, RATE_HZ),
+            "silence": silence(duration_s, RATE_HZ),
+        }[sound]
+        return clean + noise(seed, duration_s, RATE_HZ, level=1e-3)
+
+    peaks = fingerprint_of(dense(made(1, 20.0)), CONFIG).peaks
+    clip = clip_map(made(2, 5.0))
+    found = [clip.evidence(candidate(place), peaks) for place in range(0, 300, 5)]
+    assert max(each.z for each in found if each) < 6
+
+
+@pytest.mark.parametrize("warp", [Warp(speed=1.06, pitch=1.06), Warp(speed=0.93, pitch=0.93)], ids=str)
+def test_a_clip_at_another_speed_fits_under_its_warp_and_under_no_other(
+    track_samples: Samples, track: Peaks, warp: Warp
 ) -> None:
-    clip = ClipMap(dense(track_samples[200 * HOP : 630 * HOP]), n_bins=512)
-    here = clip.evidence(candidate(200), track)
-    there = clip.evidence(candidate(500), track)
-    assert here is not None
-    assert there is not None
-    assert here.score > 10 > 2 * there.score
+    faster = soxr.resample(track_samples[200 * HOP :], RATE_HZ * warp.speed, RATE_HZ)
+    clip = clip_map(faster.astype(np.float32)[: CLIP_FRAMES * HOP])
+    # frames are as long in the clip as in the track, so their middles lie where the same sound is half a window apart
+    begins = 200 + (warp.speed - 1) * CONFIG.window / 2 / HOP
+    right = judged(clip, track, begins, warp)
+    assert right.z > 10
+    assert right.warp == warp
+    assert right.alignment == pytest.approx(begins, abs=1.1)
+    for wrong in (Warp(), Warp(speed=warp.speed), Warp(pitch=warp.pitch)):
+        assert judged(clip, track, 200, wrong).z < 0.6 * right.z
 
 
-def test_noise_lowers_the_evidence_and_does_not_end_it(track_samples: Samples, track: Constellation) -> None:
-    scores = []
-    for snr_db in (30, 5, -5):
-        heard = dense(at_snr(track_samples[200 * HOP : 630 * HOP], snr_db, seed=1))
-        evidence = ClipMap(heard, n_bins=512).evidence(candidate(200), track)
-        assert evidence is not None
-        scores.append(evidence.score)
-    assert scores[0] > scores[1] > scores[2] > 5
-
-
-def test_votes_add_twice_their_square_root(track_samples: Samples, track: Constellation) -> None:
-    clip = ClipMap(dense(track_samples[: 430 * HOP]), n_bins=512)
-    without, with_votes = (clip.evidence(candidate(0, votes), track) for votes in (0.0, 9.0))
-    assert without is not None
-    assert with_votes is not None
-    assert with_votes.score - without.score == pytest.approx(6.0)
-
-
-def test_a_steady_tone_fits_at_every_time_and_so_proves_nothing() -> None:
-    steady = dense(tone(1000, 20.0, RATE_HZ) + noise(1, 20.0, RATE_HZ, level=1e-3))
-    track = fingerprint_of(steady, CONFIG).constellation
-    evidence = ClipMap(
-        dense(tone(1000, 5.0, RATE_HZ) + noise(2, 5.0, RATE_HZ, level=1e-3)), n_bins=512
-    ).evidence(candidate(100), track)
-    assert evidence is None or evidence.score < 5
-
-
-def test_the_sums_are_those_that_a_plain_loop_gives(track_samples: Samples, track: Constellation) -> None:
-    clip = dense(track_samples[100 * HOP : 300 * HOP])
-    share = {
-        (frame + frames, bin_ + bins): 0.0
-        for frame, bin_ in zip(clip.frame.tolist(), clip.bin.tolist(), strict=True)
-        for frames in (-1, 0, 1)
-        for bins in (-1, 0, 1)
-    }
-    for frame, bin_ in zip(clip.frame.tolist(), clip.bin.tolist(), strict=True):
-        for frames, w_time in ((-1, 0.8), (0, 1.0), (1, 0.8)):
-            for bins, w_bin in ((-1, 0.7), (0, 1.0), (1, 0.7)):
-                place = frame + frames, bin_ + bins
-                share[place] = max(share[place], w_time * w_bin)
-    inside = (track.frame >= 100) & (track.frame < 100 + clip.n_frames)
-    peaks = list(zip((track.frame[inside] - 100).tolist(), track.bin[inside].tolist(), strict=True))
+def test_the_evidence_is_what_a_plain_loop_gives(
+    track_samples: Samples, track: Peaks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "MIN_SPREAD", 0.0)
+    samples = at_snr(cut(track_samples, 100), 10, seed=3)
+    clip, levels, (first_bin, last_bin) = dense(samples), levels_of(samples, CONFIG), band(CONFIG)
+    kind: dict[tuple[int, int], int] = defaultdict(int)
+    for i, shifts in enumerate(NEAR, 1):
+        for frame, bin_ in zip(clip.frame.tolist(), (clip.bin - first_bin).tolist(), strict=True):
+            for frames, bins in shifts:
+                kind[frame + frames, bin_ + bins] = i
+    inner = (  # no shift leads over an edge
+        (track.frame >= 100 + 31)
+        & (track.frame < 100 + clip.n_frames - 31)
+        & (track.bin >= first_bin + 49)
+        & (track.bin < last_bin - 49)
+    )
+    peaks = Peaks(frame=track.frame[inner], bin=track.bin[inner], n_frames=track.n_frames)
+    places = list(zip((peaks.frame - 100).tolist(), (peaks.bin - first_bin).tolist(), strict=True))
 
     def total(frames: int, bins: int) -> float:
-        return sum(share.get((frame + frames, bin_ + bins), 0.0) for frame, bin_ in peaks)
+        beside = [(frame + frames, bin_ + bins) for frame, bin_ in places]
+        return sum(float(RATIOS[levels[place], kind[place]]) for place in beside)
 
     at_time = np.array([total(int(shift), 0) for shift in TIME_SHIFTS])
     at_bin = np.array([total(0, int(shift)) for shift in BIN_SHIFTS])
-    evidence = ClipMap(clip, n_bins=512).evidence(candidate(100), track)
-    assert evidence is not None
-    assert evidence.n_predicted == len(peaks)
-    assert evidence.z_time == pytest.approx((total(0, 0) - at_time.mean()) / at_time.std(), rel=1e-4)
-    assert evidence.z_bin == pytest.approx((total(0, 0) - at_bin.mean()) / at_bin.std(), rel=1e-4)
+    here = max(total(shift, 0) for shift in OWN_SHIFTS)
+    clip_map_ = ClipMap(clip, levels, first_bin=first_bin)
+    found = judged(clip_map_, peaks, 100)
+    assert found.n_predicted == len(places)
+    assert found.z_time == pytest.approx((here - at_time.mean()) / at_time.std(), rel=1e-3)
+    assert found.z_bin == pytest.approx((here - at_bin.mean()) / at_bin.std(), rel=1e-3)
+    assert found.z == min(found.z_time, found.z_bin)
+    assert clip_map_.fit(peaks, 102, Warp()) == pytest.approx(total(-2, 0), rel=1e-4)
 
 
-def test_the_part_of_the_clip_that_agrees_is_found(track_samples: Samples, track: Constellation) -> None:
-    mixed = np.concatenate(
-        [noise(3, 4.0, RATE_HZ), track_samples[300 * HOP : 600 * HOP], noise(4, 4.0, RATE_HZ)]
-    )
+def test_a_quick_fit_is_the_sum_at_one_place(track_samples: Samples, track: Peaks) -> None:
+    clip = clip_map(cut(track_samples, 200))
+    fits = {place: clip.fit(track, place, Warp()) for place in range(180, 221)}
+    assert max(fits, key=lambda place: fits[place]) == 200
+
+
+def test_the_part_of_the_clip_that_agrees_is_found(track_samples: Samples, track: Peaks) -> None:
+    mixed = np.concatenate([noise(3, 4.0, RATE_HZ), cut(track_samples, 200, 150), noise(4, 4.0, RATE_HZ)])
     start = round(4.0 * RATE_HZ / HOP)
-    evidence = ClipMap(dense(mixed), n_bins=512).evidence(candidate(300 - start), track)
-    assert evidence is not None
-    assert evidence.clip_start_frame == pytest.approx(start, abs=22)
-    assert evidence.clip_end_frame == pytest.approx(start + 300, abs=22)
+    found = judged(clip_map(mixed), track, 200 - start)
+    assert found.clip_start_frame == pytest.approx(start, abs=11)
+    assert found.clip_end_frame == pytest.approx(start + 150, abs=11)
 
 
-def test_a_track_that_predicts_too_few_peaks_is_no_evidence(track: Constellation) -> None:
-    clip = ClipMap(dense(noise(5, 3.0, RATE_HZ)), n_bins=512)
-    assert clip.evidence(candidate(track.n_frames - 2), track) is None
+def test_a_track_that_predicts_too_few_peaks_is_no_evidence(track: Peaks) -> None:
+    clip = clip_map(noise(5, 3.0, RATE_HZ))
+    assert clip.evidence(candidate(track.n_frames + 10), track) is None
     assert clip.evidence(candidate(-10_000), track) is None
 
 
-def test_a_map_of_no_peaks_holds_nothing(track: Constellation) -> None:
-    empty = np.zeros(0, np.int32)
-    silent = Constellation(frame=empty, bin=empty, level=empty.astype(np.uint8), n_frames=400)
-    evidence = ClipMap(silent, n_bins=512).evidence(candidate(0), track)
-    assert evidence is not None
-    assert evidence.score <= 0
+def test_silence_is_no_evidence_of_anything(track: Peaks) -> None:
+    found = clip_map(silence(10.0, RATE_HZ)).evidence(candidate(0), track)
+    assert found is None or found.z < 3

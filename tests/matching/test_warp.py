@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from fpserver.fingerprint.cells import levels_from_peaks
+from fpserver.fingerprint.constellation import band
+from fpserver.matching.evidence import ClipMap
+from fpserver.matching.warp import hypotheses, refined
+from fpserver.terms import Candidate, Constellation, Peaks, Warp
+from tests.matching.making import CONFIG
+
+LARGEST_STEP = 0.00801  # ln
+
+
+@pytest.mark.parametrize(
+    ("kind", "lowest", "highest"),
+    [("speed", 0.85, 1.15), ("tempo", 0.85, 1.15), ("pitch", 2 ** (-4 / 12), 2 ** (4 / 12))],
+)
+def test_hypotheses_cover_their_range_in_steps_of_less_than_a_percent(
+    kind: str, lowest: float, highest: float
+) -> None:
+    factors = {
+        "speed": [warp.speed for warp in hypotheses() if warp.speed == warp.pitch],
+        "tempo": [warp.speed for warp in hypotheses() if warp.pitch == 1],
+        "pitch": [warp.pitch for warp in hypotheses() if warp.speed == 1],
+    }[kind]
+    steps = np.diff(np.log(sorted([*factors, 1.0])))
+    assert steps.max() <= LARGEST_STEP
+    assert min(factors) <= lowest * (1 + LARGEST_STEP)
+    assert max(factors) >= highest * (1 - LARGEST_STEP)
+
+
+def test_every_hypothesis_stands_once_and_none_is_the_clip_as_it_is() -> None:
+    warps = hypotheses()
+    assert len(set(warps)) == len(warps)
+    assert Warp() not in warps
+
+
+def random_track(rng: np.random.Generator, *, n_frames: int, per_frame: float = 1.9) -> Peaks:
+    n = round(n_frames * per_frame)
+    first, last = band(CONFIG)
+    places = np.unique(
+        np.c_[rng.integers(0, n_frames, n), rng.integers(first + 150, last - 200, n)], axis=0
+    ).astype(np.int32)
+    return Peaks(frame=places[:, 0], bin=places[:, 1], n_frames=n_frames)
+
+
+def played(track: Peaks, warp: Warp, *, first: int, n_frames: int) -> Constellation:
+    """A clip's peaks, had it the track's, `first` frames in, under the warp."""
+    frame = np.rint((track.frame - first) / warp.speed).astype(np.int32)
+    bin_ = np.rint(track.bin * warp.pitch).astype(np.int32)
+    inside = (frame >= 0) & (frame < n_frames)
+    places = np.unique(np.c_[frame[inside], bin_[inside]], axis=0)
+    level = np.full(len(places), 40, np.uint8)
+    return Constellation(frame=places[:, 0], bin=places[:, 1], level=level, n_frames=n_frames)
+
+
+@pytest.mark.parametrize(
+    "warp",
+    [
+        Warp(speed=0.9, pitch=0.9),
+        Warp(speed=1.037, pitch=1.037),
+        Warp(speed=1.12, pitch=1.12),
+        Warp(speed=0.953),
+        Warp(speed=1.08),
+        Warp(pitch=2 ** (-2 / 12)),
+        Warp(pitch=2 ** (1.3 / 12)),
+    ],
+    ids=str,
+)
+def test_the_hypothesis_nearby_is_refined_to_the_warp_within_half_a_percent(
+    rng: np.random.Generator, warp: Warp
+) -> None:
+    track = random_track(rng, n_frames=800)
+    clip = played(track, warp, first=300, n_frames=215)
+    clip_map = ClipMap(clip, levels_from_peaks(clip, CONFIG), first_bin=band(CONFIG)[0])
+    nearest = sorted(
+        hypotheses(),
+        key=lambda each: abs(np.log(each.speed / warp.speed)) + abs(np.log(each.pitch / warp.pitch)),
+    )
+    middle = 300 + warp.speed * 215 / 2
+    for start in nearest[:2]:
+        begins = middle - start.speed * 215 / 2
+        rough = Candidate(track_id=1, alignment=begins + 0.7, warp=start, votes=3.0, n_votes=30)
+        found = refined(clip_map, rough, track)
+        assert found.warp.speed == pytest.approx(warp.speed, rel=0.005)
+        assert found.warp.pitch == pytest.approx(warp.pitch, rel=0.005)
+        assert found.alignment == pytest.approx(300, abs=1.0)
+        assert (found.votes, found.n_votes) == (3.0, 30)
+
+
+def test_what_was_not_changed_stays_as_it_is(rng: np.random.Generator) -> None:
+    track = random_track(rng, n_frames=800)
+    clip = played(track, Warp(speed=1.05), first=300, n_frames=215)
+    clip_map = ClipMap(clip, levels_from_peaks(clip, CONFIG), first_bin=band(CONFIG)[0])
+    rough = Candidate(track_id=1, alignment=300.0, warp=Warp(speed=1.05), votes=1.0, n_votes=9)
+    assert refined(clip_map, rough, track).warp.pitch == 1.0
