@@ -1,48 +1,25 @@
 """The clip's walk: from a file to the tracks it holds, or to the honest answer that it holds none.
 
 hear         decode and find peaks, in a child process
-search       the plain step; the dense one only while nothing was accepted
-  pair       the clip's peaks into hashes
-  look up    one round trip per node
-  candidates time-offset histogram
-  evidence   candidates' stored constellations over the clip's peaks
+search       step by step, until something is accepted (search.py)
 describe     names of the tracks accepted
 """
 
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from fpserver import metrics
-from fpserver.config import Config, MatchingConfig
-from fpserver.fingerprint.constellation import frames_per_s, thin
-from fpserver.fingerprint.landmarks import landmarks_of
+from fpserver.fingerprint.constellation import frames_per_s
 from fpserver.hearing import hear_clip
-from fpserver.matching.candidates import candidates_of, hits_of
-from fpserver.matching.confidence import DENSE, PLAIN, Tail
-from fpserver.matching.evidence import ClipMap
-from fpserver.matching.verdict import matches_of
+from fpserver.search import Clock, Step, search
 from fpserver.services import Services
-from fpserver.terms import (
-    Candidate,
-    Constellation,
-    Hearing,
-    Landmarks,
-    Lookup,
-    Match,
-    Track,
-    TrackStatus,
-)
-from fpserver.thinking import think
+from fpserver.terms import Hearing, Match, Track, TrackStatus
 
-N_STEPS = 2
 EXPLAINED_CANDIDATES = 10
+MIN_PART_S = 2.0  # a part of a clip that long that no match accounts for may hold another track
+LAST_FOR_PARTS = "dense"  # step that still looks for one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,31 +58,6 @@ class Identification:
     explanation: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _StepResult:
-    """What one step of the search looked at, and found."""
-
-    name: str
-    n_landmarks: int
-    n_hashes: int
-    found: Lookup
-    ranked: list[Match]
-    degraded: bool
-
-
-class _Clock:
-    """Time spent per stage."""
-
-    def __init__(self, spent_s: dict[str, float]) -> None:
-        self.spent_s = defaultdict(float, spent_s)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = perf_counter()
-        yield
-        self.spent_s[name] += perf_counter() - start
-
-
 async def identify_file(services: Services, path: Path, options: IdentifyOptions) -> Identification:
     """Identify a clip that lies in a file: audio, or a fingerprint body.
 
@@ -118,7 +70,7 @@ async def identify_file(services: Services, path: Path, options: IdentifyOptions
     hearing: Hearing = await services.pool.run(
         hear_clip, path, config.audio, config.fingerprint, timeout_s=config.audio.clip_timeout_s
     )
-    clock = _Clock(hearing.timings_s)
+    clock = Clock(hearing.timings_s)
     clock.spent_s["pool"] = max(0.0, perf_counter() - start - sum(hearing.timings_s.values()))
     identification = await _identify(services, hearing, options, clock)
     _measure(identification)
@@ -126,81 +78,43 @@ async def identify_file(services: Services, path: Path, options: IdentifyOptions
 
 
 async def _identify(
-    services: Services, hearing: Hearing, options: IdentifyOptions, clock: _Clock
+    services: Services, hearing: Hearing, options: IdentifyOptions, clock: Clock
 ) -> Identification:
     max_rate = options.max_false_accept_rate or services.config.matching.max_false_accept_rate
-    with clock.stage("matching"):
-        clip_map = await think(ClipMap, hearing.constellation, n_bins=services.config.fingerprint.window // 2)
     matches: list[IdentifiedMatch] = []
-    steps: list[_StepResult] = []
-    for name, tail in (("plain", PLAIN), ("dense", DENSE)):
-        steps.append(await _search(services, name, tail, hearing.constellation, clip_map, clock))
+    steps: list[Step] = []
+    warped = options.speed == "auto"
+    async for step in search(services.index, hearing, services.config, clock, warped=warped):
+        steps.append(step)
         with clock.stage("tracks"):
-            accepted = [match for match in steps[-1].ranked if match.false_accept_rate <= max_rate]
-            matches = await _describe(services, accepted)
-        if matches:
+            known = {found.match.track_id for found in matches}
+            accepted = [
+                match
+                for match in step.ranked
+                if match.false_accept_rate <= max_rate and match.track_id not in known
+            ]
+            matches += await _describe(services, accepted)
+        if matches and (step.name == LAST_FOR_PARTS or _unheard_s(matches, hearing) < MIN_PART_S):
             break
     return Identification(
         duration_s=hearing.duration_s,
         truncated=hearing.truncated,
         n_landmarks=max(step.n_landmarks for step in steps),
-        matches=matches[: options.limit],
+        matches=sorted(matches, key=lambda found: -found.match.score)[: options.limit],
         degraded=any(step.degraded for step in steps),
         timings_s=dict(clock.spent_s),
-        n_hashes=sum(step.n_hashes for step in steps),
-        n_postings=sum(len(step.found) for step in steps),
+        n_hashes=sum(step.n_lookups for step in steps),
+        n_postings=sum(step.n_postings for step in steps),
         explanation={"steps": [_explained(step) for step in steps]} if options.explain else None,
     )
 
 
-async def _search(
-    services: Services, name: str, tail: Tail, clip: Constellation, clip_map: ClipMap, clock: _Clock
-) -> _StepResult:
-    with clock.stage("fingerprint"):
-        landmarks = await think(_landmarks, name, clip, services.config)
-        hashes, hash_of_landmark = await think(np.unique, landmarks.hash, return_inverse=True)
-    with clock.stage("index"):
-        found = await services.index.lookup(hashes)
-    with clock.stage("matching"):
-        candidates = await think(_candidates, found, hash_of_landmark, landmarks, services.config.matching)
-    with clock.stage("index"):
-        constellations = await services.index.constellations([each.track_id for each in candidates])
-    with clock.stage("matching"):
-        missing = any(each.track_id not in constellations for each in candidates)
-        ranked = await think(
-            matches_of,
-            clip_map,
-            candidates,
-            constellations,
-            tail=tail,
-            n_indexed=found.n_indexed,
-            n_steps=N_STEPS,
-        )
-    return _StepResult(
-        name=name,
-        n_landmarks=len(landmarks),
-        n_hashes=len(hashes),
-        found=found,
-        ranked=ranked,
-        degraded=found.degraded or missing,
-    )
-
-
-def _landmarks(step: str, clip: Constellation, config: Config) -> Landmarks:
-    if step == "plain":
-        clip = thin(clip, config.matching.plain_peaks_per_s, config.fingerprint)
-        return landmarks_of(clip, config.fingerprint, fan_out=config.matching.plain_fan_out)
-    return landmarks_of(clip, config.fingerprint, fan_out=config.matching.dense_fan_out)
-
-
-def _candidates(
-    found: Lookup,
-    hash_of_landmark: "np.ndarray[Any, np.dtype[np.intp]]",
-    landmarks: Landmarks,
-    config: MatchingConfig,
-) -> list[Candidate]:
-    hits = hits_of(found, hash_of_landmark, landmarks.offset, max_hits=config.max_hits)
-    return candidates_of(hits, max_candidates=config.max_candidates)
+def _unheard_s(matches: list[IdentifiedMatch], hearing: Hearing) -> float:
+    """The longest stretch of the clip that no match accounts for, seconds."""
+    longest, heard_to = 0.0, 0.0
+    for start, end in sorted((found.clip_start_s, found.clip_end_s) for found in matches):
+        longest, heard_to = max(longest, start - heard_to), max(heard_to, end)
+    return max(longest, hearing.duration_s - heard_to)
 
 
 async def _describe(services: Services, accepted: list[Match]) -> list[IdentifiedMatch]:
@@ -222,16 +136,19 @@ async def _describe(services: Services, accepted: list[Match]) -> list[Identifie
     ]
 
 
-def _explained(step: _StepResult) -> dict[str, Any]:
+def _explained(step: Step) -> dict[str, Any]:
     return {
         "step": step.name,
-        "n_hashes": step.n_hashes,
-        "n_postings": len(step.found),
-        "n_stopped": step.found.n_stopped,
+        "n_hashes": step.n_lookups,
+        "n_postings": step.n_postings,
+        "n_stopped": step.n_stopped,
+        "n_candidates": step.n_candidates,
         "candidates": [
             {
                 "track_id": match.track_id,
                 "alignment_frames": match.alignment,
+                "speed": match.warp.speed,
+                "pitch": match.warp.pitch,
                 "n_votes": match.n_votes,
                 "z_time": match.z_time,
                 "z_bin": match.z_bin,

@@ -120,9 +120,9 @@ def split(
 
 
 def thirds(recordings: list[Recording]) -> Thirds:
-    """The largest cluster is for reporting; each other one, in the order of sha256(name), goes to tuning or unknown.
+    """The largest cluster is for reporting; each other one goes to tuning or unknown by a digest of its name.
 
-    It goes to the one that has fewer seconds so far: half of the small clusters' music each, chosen by no one.
+    Half of the small clusters each, chosen by no one.
     """
     clusters: dict[str, list[Recording]] = defaultdict(list)
     for recording in recordings:
@@ -130,8 +130,9 @@ def thirds(recordings: list[Recording]) -> Thirds:
     largest, *others = sorted(clusters, key=lambda name: (-len(clusters[name]), name))
     tuning: list[Recording] = []
     unknown: list[Recording] = []
-    for name in sorted(others, key=lambda name: hashlib.sha256(name.encode()).digest()):
-        (tuning if _total_s(tuning) < _total_s(unknown) else unknown).extend(clusters[name])
+    for name in sorted(others):
+        is_even = hashlib.sha256(name.encode()).digest()[-1] % 2 == 0
+        (tuning if is_even else unknown).extend(clusters[name])
     return Thirds(tuning=tuning, reporting=clusters[largest], unknown=unknown)
 
 
@@ -194,10 +195,6 @@ def _recording(folder: Path, row: dict[str, str]) -> Recording:
         name=row["path"],
         near=tuple(each.partition("(")[0].strip() for each in row["near"].split(";") if each.strip()),
     )
-
-
-def _total_s(recordings: list[Recording]) -> float:
-    return sum(each.seconds for each in recordings)
 
 
 def _seconds(path: Path) -> float:

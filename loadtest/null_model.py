@@ -1,19 +1,22 @@
 """Fit the tail of wrong scores, and check it on clips that the fit has not seen.
 
-    python -m loadtest.null_model CORPUS [--clips 4000]
+    python -m loadtest.null_model CORPUS [--clips 3000] [--synthetic 0]
 
-Every clip is searched among all tracks; the best score with a track of another cluster is a wrong one. Clips of one
-half of the clusters make the fit (Gumbel tail over the highest tenth), those of the other half check it: how many of
-them score above the levels at which the fit expects 10, 3, 1, … of a thousand. Clips that share material with another
-cluster (a score no chance reaches) are counted apart. Writes null_model.md and .json to loadtest/results/.
+Every clip is searched, through all steps, among the reporting and tuning tracks of the corpus (and so many synthetic
+ones); the best score of each step with a track of another cluster is a wrong one. Clips of tuning tracks make the fit:
+an exponential tail over the highest tenth of each length, of one scale for all lengths. Clips of unknown tracks check
+it: how many of them are promised to be 100, 30, 10, … of a thousand or rarer, and are there so many? Clips that share
+material with another cluster (a score no chance reaches) are counted apart. Writes null_model.md, .json and .png to
+loadtest/results/.
 """
 
 import argparse
+import asyncio
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from math import log
 from pathlib import Path
 from typing import Any
@@ -21,83 +24,52 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fpserver.audio.encode import encode
 from fpserver.config import Config
-from fpserver.fingerprint.constellation import constellation_of, thin
-from fpserver.fingerprint.landmarks import fingerprint_of, landmarks_of
-from fpserver.hearing import hear_clip
-from fpserver.matching.candidates import candidates_of, hits_of
-from fpserver.matching.confidence import DENSE, PLAIN, REFERENCE_POSTINGS, Tail, false_accept_rate
-from fpserver.matching.evidence import ClipMap
-from fpserver.matching.verdict import matches_of
-from fpserver.terms import Constellation, Hashes, Lookup, Samples
-from loadtest.corpus import Recording, as_samples, music, noises, samples_of
+from fpserver.fingerprint.cells import levels_of
+from fpserver.fingerprint.constellation import constellation_of
+from fpserver.matching.confidence import DENSE, PLAIN, REFERENCE_POSTINGS, WARPED, Tail, false_accept_rate
+from fpserver.matching.confidence import LENGTHS_S as LENGTHS_OF_TAIL
+from fpserver.search import Clock, search
+from fpserver.terms import Constellation, Detail, Hearing, Samples
+from loadtest.accuracy.cells import Cell, Codec, Noise, Room
+from loadtest.accuracy.clips import Studio, at_11025, render, studio
+from loadtest.corpus import Recording, as_samples, music, samples_of, thirds
+from loadtest.memory_index import MemoryIndex
 
 RESULTS = Path(__file__).parent / "results"
 CONFIG = Config()
 RATE_HZ = CONFIG.fingerprint.rate_hz
+TAILS = {"plain": PLAIN, "dense": DENSE, "warped": WARPED}
 SHARED = 20.0  # a wrong score above this is no chance: the two recordings share material
 LEVELS = (0.1, 0.03, 0.01, 0.003, 0.001)
-LENGTHS_S = (2.0, 5.0, 10.0, 20.0, 60.0)
-KINDS = ("clean", "mp3 32k", "noise +6 dB", "noise -6 dB", "noise alone", "speech alone")
-SHARES = (0.35, 0.15, 0.15, 0.15, 0.1, 0.1)
+LENGTHS_S = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0)
+LENGTH_SHARES = (0.2, 0.2, 0.1, 0.2, 0.15, 0.1, 0.05)
+KINDS = (
+    Cell(name="clean", family="", seconds=1),
+    Cell(name="mp3", family="", seconds=1, codec=Codec.MP3),
+    Cell(name="noise +5 dB", family="", seconds=1, noise=Noise.MIXED, snr_db=5),
+    Cell(name="noise -6 dB", family="", seconds=1, noise=Noise.MIXED, snr_db=-6),
+    Cell(name="phone", family="", seconds=1, noise=Noise.MIXED, snr_db=5, room=Room.SIMULATED),
+    Cell(name="speed", family="", seconds=1, speed=1.05),
+    Cell(name="no music", family="", seconds=1, unknown="other"),
+)
+SHARES = (0.35, 0.1, 0.15, 0.1, 0.1, 0.05, 0.15)
+SEED = 3
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wrong:
-    """The best wrong score of one clip, by step."""
+    """The best wrong scores of one clip, by step."""
 
     kind: str
     seconds: float
-    half: int
-    plain: float
-    dense: float
+    check: bool  # of an unknown track
+    scores: Mapping[str, float]
 
 
-class MemoryIndex:
-    """All postings in sorted columns."""
-
-    def __init__(self, constellations: list[Constellation]) -> None:
-        prints = [fingerprint_of(each, CONFIG.fingerprint) for each in constellations]
-        self.constellations = {i: each.constellation for i, each in enumerate(prints)}
-        hashes = np.concatenate([each.landmarks.hash for each in prints])
-        order = np.argsort(hashes, kind="stable")
-        self.hash = hashes[order]
-        self.offset = np.concatenate([each.landmarks.offset for each in prints])[order]
-        self.track_id = np.repeat(np.arange(len(prints)), [len(each.landmarks) for each in prints])[order]
-
-    def lookup(self, hashes: Hashes) -> Lookup:
-        """Posting lists of distinct hashes."""
-        first, last = (np.searchsorted(self.hash, hashes, side) for side in ("left", "right"))
-        sizes = last - first
-        rows = np.repeat(first, sizes) + np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        return Lookup(
-            hash_index=np.repeat(np.arange(len(hashes)), sizes),
-            track_id=self.track_id[rows].astype(np.int64),
-            offset=self.offset[rows],
-            n_indexed=len(self.hash),
-        )
-
-    def scores(
-        self, clip: Constellation, tail: Tail, peaks_per_s: int, fan_out: int
-    ) -> Iterator[tuple[int, float]]:
-        """(track, score) of every candidate of one step."""
-        peaks = thin(clip, peaks_per_s, CONFIG.fingerprint)
-        landmarks = landmarks_of(peaks, CONFIG.fingerprint, fan_out=fan_out)
-        hashes, hash_of_landmark = np.unique(landmarks.hash, return_inverse=True)
-        hits = hits_of(
-            self.lookup(hashes), hash_of_landmark, landmarks.offset, max_hits=CONFIG.matching.max_hits
-        )
-        candidates = candidates_of(hits, max_candidates=CONFIG.matching.max_candidates)
-        clip_map = ClipMap(clip, n_bins=CONFIG.fingerprint.window // 2)
-        found = matches_of(
-            clip_map, candidates, self.constellations, tail=tail, n_indexed=len(self.hash), n_steps=2
-        )
-        return ((match.track_id, match.score) for match in found)
-
-
-_TRACKS: list[Recording] = []
-_NOISES: list[Recording] = []
+_CATALOGUE: list[Recording] = []
+_STUDIOS: list[Studio] = []
 _INDEX: list[MemoryIndex] = []
 
 
@@ -107,151 +79,193 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--clips", type=int, default=4000)
+    parser.add_argument("--clips", type=int, default=3000)
+    parser.add_argument("--synthetic", type=int, default=0, help="synthetic tracks among the real ones")
+    parser.add_argument("--keep", type=Path, help="file for the scores of each clip; read if it is there")
     args = parser.parse_args()
-    _NOISES.extend(noises(args.corpus))
-    tracks = music(args.corpus)
+    if args.keep and args.keep.is_file():
+        kept = json.loads(args.keep.read_text(encoding="utf-8"))
+        _write([Wrong(**each) for each in kept["clips"]], kept["setting"])
+        return
+    parts = thirds(music(args.corpus))
+    _CATALOGUE.extend([*parts.tuning, *parts.reporting])
+    _STUDIOS.extend(studio(args.corpus, known, known, SEED) for known in (parts.tuning, parts.unknown))
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        dense = list(pool.map(_dense, tracks, chunksize=4))
-    heard = [(track, peaks) for track, peaks in zip(tracks, dense, strict=True) if peaks is not None]
-    _TRACKS.extend(track for track, _ in heard)
-    _INDEX.append(MemoryIndex([peaks for _, peaks in heard]))
+        dense = list(pool.map(_dense, _CATALOGUE, chunksize=4))
+    _INDEX.append(MemoryIndex(dense, CONFIG.fingerprint, n_synthetic=args.synthetic))
     with ProcessPoolExecutor(os.cpu_count()) as pool:  # forked: the index is shared
         wrong = list(pool.map(_wrong, range(args.clips), chunksize=10))
-    _write(wrong, args.clips)
+    setting = {"tracks": len(_CATALOGUE), "synthetic": args.synthetic, "postings": len(_INDEX[0])}
+    if args.keep:
+        kept = {"setting": setting, "clips": [asdict(each) for each in wrong]}
+        args.keep.write_text(json.dumps(kept), encoding="utf-8")
+    _write(wrong, setting)
 
 
-def _dense(track: Recording) -> Constellation | None:
+def hearing_of(samples: Samples) -> Hearing:
+    """What the server hears of a clip."""
+    config = CONFIG.fingerprint
+    between = constellation_of(samples[config.hop // 2 :], config)
+    return Hearing(
+        constellation=constellation_of(samples, config),
+        detail=Detail(between=between, levels=levels_of(samples, config)),
+        duration_s=len(samples) / RATE_HZ,
+        truncated=False,
+        timings_s={},
+    )
+
+
+def _dense(track: Recording) -> Constellation:
     samples = samples_of(track.path, RATE_HZ)
-    return None if samples is None else constellation_of(as_samples(samples), CONFIG.fingerprint)
+    return constellation_of(
+        np.zeros(0, np.float32) if samples is None else as_samples(samples), CONFIG.fingerprint
+    )
 
 
-def _wrong(seed: int) -> Wrong:
+def _wrong(number: int) -> Wrong:
     """One clip, and its best wrong scores."""
-    rng = np.random.default_rng([seed, 2])
-    index = _INDEX[0]
-    seconds, kind = float(rng.choice(LENGTHS_S)), str(rng.choice(KINDS, p=SHARES))
-    track = int(rng.integers(len(_TRACKS)))
-    clip = _heard(kind, _TRACKS[track], seconds, rng)
-    own = _TRACKS[track].cluster
-    matching, best = CONFIG.matching, {}
-    for name, tail, peaks_per_s, fan_out in (
-        ("plain", PLAIN, matching.plain_peaks_per_s, matching.plain_fan_out),
-        ("dense", DENSE, CONFIG.fingerprint.dense_peaks_per_s, matching.dense_fan_out),
-    ):
-        scores = index.scores(clip, tail, peaks_per_s, fan_out)
-        best[name] = max((score for other, score in scores if _TRACKS[other].cluster != own), default=0.0)
-    half = sum(own.encode()) % 2
-    return Wrong(kind=kind, seconds=seconds, half=half, plain=best["plain"], dense=best["dense"])
+    rng = np.random.default_rng([number, 2])
+    check = bool(number % 3 == 0)
+    kind = KINDS[int(rng.choice(len(KINDS), p=SHARES))]
+    seconds = float(rng.choice(LENGTHS_S, p=LENGTH_SHARES))
+    clip, pcm = render(_STUDIOS[check], replace(kind, seconds=seconds), number)
+    own = {each.cluster for part in clip.parts for each in _STUDIOS[check].known if each.name == part.track}
+    scores = asyncio.run(_scores(hearing_of(at_11025(pcm)), own))
+    return Wrong(kind=kind.name, seconds=seconds, check=check, scores=scores)
 
 
-def _heard(kind: str, track: Recording, seconds: float, rng: np.random.Generator) -> Constellation:
-    samples = _piece(track, seconds, rng)
-    if kind == "mp3 32k":
-        path = Path(f"/dev/shm/null_model_{os.getpid()}.mp3")
-        path.write_bytes(encode(samples, RATE_HZ, bitrate=32_000))
-        hearing = hear_clip(path, CONFIG.audio, CONFIG.fingerprint)
-        path.unlink()
-        return hearing.constellation
-    if kind != "clean":
-        beds = [each for each in _NOISES if (each.kind == "speech") == (kind == "speech alone")]
-        bed = np.concatenate([_piece(beds[int(rng.integers(len(beds)))], seconds, rng) for _ in range(3)])
-        bed = np.resize(bed, len(samples))
-        snr_db = {"noise +6 dB": 6.0, "noise -6 dB": -6.0}.get(kind, -120.0)
-        gain = np.sqrt(np.mean(samples**2) / max(np.mean(bed**2), 1e-12)) * 10 ** (-snr_db / 20)
-        samples = (samples + np.float32(gain) * bed if snr_db > -100 else bed).astype(np.float32)
-    return constellation_of(samples, CONFIG.fingerprint)
+async def _scores(hearing: Hearing, own: set[str]) -> dict[str, float]:
+    """The best score of each step with a track of another cluster."""
+    best = {}
+    async for step in search(_INDEX[0], hearing, CONFIG, Clock({}), warped=True):
+        wrong = [match.score for match in step.ranked if _cluster(match.track_id) not in own]
+        best[step.name] = max(wrong, default=0.0)
+    return best
 
 
-def _piece(recording: Recording, seconds: float, rng: np.random.Generator) -> Samples:
-    samples = samples_of(recording.path, RATE_HZ)
-    if samples is None or not len(samples):
-        return np.zeros(RATE_HZ, np.float32)
-    start = int(rng.integers(max(1, len(samples) - round(seconds * RATE_HZ))))
-    return as_samples(samples[start : start + round(seconds * RATE_HZ)])
+def _cluster(track_id: int) -> str:
+    return _CATALOGUE[track_id - 1].cluster if track_id <= len(_CATALOGUE) else ""
 
 
-def _write(wrong: list[Wrong], n_clips: int) -> None:
-    n_indexed = len(_INDEX[0].hash)
-    report: dict[str, Any] = {"clips": n_clips, "tracks": len(_TRACKS), "postings": n_indexed}
-    lines = ["# Wrong scores and their tail", ""]
-    lines += [f"{n_clips} clips of {', '.join(KINDS)}; {len(_TRACKS)} tracks, {n_indexed} postings.", ""]
-    for step, tail in (("plain", PLAIN), ("dense", DENSE)):
-        fit, check = (
-            np.array([getattr(each, step) for each in wrong if each.half == half]) for half in (0, 1)
-        )
-        fitted = _fit(fit[fit < SHARED], n_indexed)
-        check_chance = check[check < SHARED]
-        rows = [_row(level, tail, check_chance, n_indexed) for level in LEVELS]
-        by_length = {
-            f"{seconds:g} s": round(float(np.quantile(chance, 0.99)), 2)
-            for seconds in LENGTHS_S
-            if len(
-                chance := np.array(
-                    [s for w in wrong if w.seconds == seconds and (s := getattr(w, step)) < SHARED]
-                )
-            )
-        }
-        by_kind = {
-            kind: round(float(np.quantile(chance, 0.99)), 2)
-            for kind in KINDS
-            if len(
-                chance := np.array([s for w in wrong if w.kind == kind and (s := getattr(w, step)) < SHARED])
-            )
-        }
-        report[step] = {
-            "fitted": {
-                "location": round(fitted.location, 2),
-                "scale": round(fitted.scale, 3),
-                "clips": len(fit),
-            },
-            "in_use": {"location": tail.location, "scale": tail.scale},
-            "check": rows,
-            "highest": np.round(np.sort(check_chance)[-5:], 2).tolist(),
-            "share_material": int((fit >= SHARED).sum() + (check >= SHARED).sum()),
-            "q99_by_length": by_length,
-            "q99_by_kind": by_kind,
-        }
-        lines += [f"## {step} step", ""]
-        lines += [f"Fitted on {len(fit)} clips: location {fitted.location:.2f}, scale {fitted.scale:.3f}."]
-        lines += [f"In use: location {tail.location}, scale {tail.scale}.", ""]
-        lines += [
-            "| rate promised per clip | score | clips checked | above it | rate measured |",
-            "|---|---|---|---|---|",
-        ]
-        lines += [
-            f"| {row['promised']:g} | {row['score']} | {row['clips']} | {row['above']} | {row['measured']:.5f} |"
-            for row in rows
-        ]
-        lines += ["", f"99 % of wrong scores lie below, by length: {by_length}; by kind: {by_kind}."]
-        lines += [f"Clips that share material with another cluster: {report[step]['share_material']}.", ""]
+def _write(wrong: Sequence[Wrong], setting: Mapping[str, int]) -> None:
+    kinds = [kind.name for kind in KINDS]
+    report: dict[str, Any] = {"clips": len(wrong), **setting, "kinds": kinds}
+    lines = [
+        "# Wrong scores and their tail",
+        "",
+        f"{len(wrong)} clips ({', '.join(kinds)}) of {min(LENGTHS_S):g} to {max(LENGTHS_S):g} s; "
+        f"{setting['tracks']} tracks, {setting['synthetic']} synthetic ones, {setting['postings']} postings.",
+        "",
+    ]
+    for step, tail in TAILS.items():
+        report[step] = _step(wrong, step, tail, setting["postings"])
+        lines += _told(step, report[step])
+    name = f"null_model_{setting['synthetic']}" if setting["synthetic"] else "null_model"
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "null_model.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "null_model.md").write_text("\n".join(lines), encoding="utf-8")
+    (RESULTS / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    (RESULTS / f"{name}.md").write_text("\n".join(lines), encoding="utf-8")
+    _plot(RESULTS / f"{name}.png", wrong, setting["postings"])
     print("\n".join(lines))
 
 
-def _fit(scores: npt.NDArray[np.float64], n_indexed: int) -> Tail:
-    """Exponential tail above the 90 % quantile, moved to REFERENCE_POSTINGS."""
-    ordered = np.sort(scores)[::-1]
-    n_tail = len(ordered) // 10
-    level = ordered[n_tail]
-    scale = float((ordered[:n_tail] - level).mean())
-    return Tail(location=float(level) + scale * (log(0.1) + log(REFERENCE_POSTINGS / n_indexed)), scale=scale)
-
-
-def _row(promised: float, tail: Tail, scores: npt.NDArray[np.float64], n_indexed: int) -> dict[str, Any]:
-    """How many clips score above the level at which the tail in use promises this rate, for one step."""
-    score = tail.location + tail.scale * log(n_indexed / REFERENCE_POSTINGS / promised)
-    assert abs(false_accept_rate(score, tail, n_indexed=n_indexed, n_steps=1) / promised - 1) < 1e-6
-    above = int((scores > score).sum())
+def _step(wrong: Sequence[Wrong], step: str, tail: Tail, n_indexed: int) -> dict[str, Any]:
+    chance = [each for each in wrong if each.scores[step] < SHARED]
+    fit, check = ([each for each in chance if each.check == half] for half in (False, True))
+    fitted = _fit(fit, step, n_indexed)
+    rates = {name: _rates(some, step, tail, n_indexed) for name, some in (("fit", fit), ("check", check))}
     return {
-        "promised": promised,
-        "score": round(score, 2),
-        "clips": len(scores),
-        "above": above,
-        "measured": above / len(scores),
+        "fitted": {"locations": np.round(fitted.locations, 2).tolist(), "scale": round(fitted.scale, 3)},
+        "in_use": {"locations": tail.locations, "scale": tail.scale},
+        "promised": [
+            {
+                "rate": level,
+                **{f"{name}_measured": float(np.mean(some <= level)) for name, some in rates.items()},
+                **{f"{name}_clips": int(np.sum(some <= level)) for name, some in rates.items()},
+            }
+            for level in LEVELS
+        ],
+        "fit": len(fit),
+        "check": len(check),
+        "share_material": len(wrong) - len(chance),
+        "smallest_rates": np.sort(np.r_[rates["fit"], rates["check"]])[:10].tolist(),
+        "q99_by_length": {
+            f"{seconds:g} s": _q99([each.scores[step] for each in chance if each.seconds == seconds])
+            for seconds in LENGTHS_S
+        },
+        "q99_by_kind": {
+            kind.name: _q99([each.scores[step] for each in chance if each.kind == kind.name])
+            for kind in KINDS
+        },
     }
+
+
+def _told(step: str, report: Mapping[str, Any]) -> list[str]:
+    return [
+        f"## {step} step",
+        "",
+        f"Fitted on {report['fit']} clips: {report['fitted']}. In use: {report['in_use']}.",
+        "",
+        f"| rate promised | fit: clips at it or rarer | measured | check ({report['check']}): clips | measured |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row['rate']:g} | {row['fit_clips']} | {row['fit_measured']:.5f} "
+            f"| {row['check_clips']} | {row['check_measured']:.5f} |"
+            for row in report["promised"]
+        ),
+        "",
+        f"99 % of wrong scores lie below, by length: {report['q99_by_length']}; by kind: {report['q99_by_kind']}.",
+        f"Rarest, as promised: {[float(f'{rate:.1e}') for rate in report['smallest_rates']]}. "
+        f"Clips that share material with another cluster: {report['share_material']}.",
+        "",
+    ]
+
+
+def _q99(scores: Sequence[float]) -> float:
+    return round(float(np.quantile(scores, 0.99)), 2) if scores else 0.0
+
+
+def _fit(wrong: Sequence[Wrong], step: str, n_indexed: int) -> Tail:
+    """One exponential scale above the 90 % quantiles of all lengths, moved to REFERENCE_POSTINGS."""
+    nearest = [int(np.argmin(np.abs(np.log(np.array(LENGTHS_OF_TAIL) / each.seconds)))) for each in wrong]
+    scores = np.array([each.scores[step] for each in wrong])
+    groups = [scores[np.array(nearest) == i] for i in range(len(LENGTHS_OF_TAIL))]
+    levels = [float(np.quantile(group, 0.9)) for group in groups]
+    excess = np.concatenate([group[group > lv] - lv for group, lv in zip(groups, levels, strict=True)])
+    scale = float(excess.mean())
+    moved = scale * (log(0.1) + log(REFERENCE_POSTINGS / n_indexed))
+    first, second, third, fourth = (level + moved for level in levels)
+    return Tail((first, second, third, fourth), scale)
+
+
+def _rates(wrong: Sequence[Wrong], step: str, tail: Tail, n_indexed: int) -> Floats:
+    """What is promised for each clip's best wrong score, in one step."""
+    return np.array(
+        [
+            false_accept_rate(each.scores[step], tail, seconds=each.seconds, n_indexed=n_indexed, n_steps=1)
+            for each in wrong
+        ]
+    )
+
+
+def _plot(path: Path, wrong: Sequence[Wrong], n_indexed: int) -> None:
+    """Share of clips promised to be so rare or rarer, over the promise: on the diagonal where it is kept."""
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415
+    except ImportError:
+        return
+    figure = Figure(figsize=(5 * len(TAILS), 4))
+    for i, (step, tail) in enumerate(TAILS.items(), 1):
+        axis = figure.add_subplot(1, len(TAILS), i)
+        for half, name in ((False, "fit"), (True, "check")):
+            some = [each for each in wrong if each.check == half and each.scores[step] < SHARED]
+            rates = np.sort(_rates(some, step, tail, n_indexed))
+            axis.step(rates, np.arange(1, len(rates) + 1) / len(rates), label=f"{name}, {len(rates)} clips")
+        axis.plot([1e-5, 1], [1e-5, 1], color="grey", lw=0.7)
+        axis.set(xscale="log", yscale="log", xlim=(1e-5, 1), ylim=(1e-4, 1), title=f"{step} step")
+        axis.set(xlabel="rate promised for the best wrong score", ylabel="share of clips")
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.savefig(path, dpi=90, bbox_inches="tight")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Turn hits into candidates: a time-offset histogram per track, all tracks at once.
 
-Hashes of a true match agree on one alignment (track frame − clip frame); chance hits scatter. A vote weighs
-−ln(share of the index under its hash) / 10, so a rare hash says more than a common one, whatever the size of the
-index. Votes of neighbouring alignments count together, since both recordings were cut into frames at other phases.
+Hashes of a true match agree on one alignment (the track's frame at the clip's first frame); chance hits scatter. A
+vote weighs −ln(share of the index under its hash) / 10, so a rare hash says more than a common one, whatever the size
+of the index. Votes of neighbouring alignments count together, since both recordings were cut into frames at other
+phases. Under a warp the clip's frames count at its speed, and only hits that were asked for under it vote.
 
 Wang, "An Industrial-Strength Audio Search Algorithm", ISMIR 2003, section 2.3.
 """
@@ -12,13 +13,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fpserver.terms import Candidate, Frames, Hits, Lookup
+from fpserver.terms import Candidate, Frames, Hits, Lookup, Warp
 
 Votes: TypeAlias = npt.NDArray[Any]  # per bin of the histogram: weights, or counts
 
 WEIGHT_SCALE = 10.0  # a hash holding 1/22,000 of all postings weighs 1
 ALIGNMENT_BITS = 32
 ALIGNMENT_BIAS = 1 << 30  # alignments are negative where a clip begins before its track
+AS_PLAYED = Warp()
 
 
 def hits_of(
@@ -47,6 +49,7 @@ def hits_of(
         track_offset=found.offset[posting],
         query_offset=query_offset[asking],
         weight=_weight(found)[posting],
+        landmark=asking,
     )
 
 
@@ -59,11 +62,12 @@ def _within(found: Lookup, n_asking: npt.NDArray[np.intp], max_hits: int) -> npt
     return within
 
 
-def candidates_of(hits: Hits, *, max_candidates: int) -> list[Candidate]:
+def candidates_of(hits: Hits, *, max_candidates: int, warp: Warp = AS_PLAYED) -> list[Candidate]:
     """The (track, alignment) pairs with most votes, best first; equal votes by track, then alignment."""
     if not len(hits):
         return []
-    key = (hits.track_id << ALIGNMENT_BITS) | (_alignment(hits) + ALIGNMENT_BIAS)
+    begins = hits.track_offset - warp.speed * hits.query_offset
+    key = (hits.track_id << ALIGNMENT_BITS) | (np.rint(begins).astype(np.int64) + ALIGNMENT_BIAS)
     bins, bin_of_hit = np.unique(key, return_inverse=True)
     own, before, after = _beside(bins, np.bincount(bin_of_hit, weights=hits.weight))
     votes = own + before + after
@@ -75,8 +79,8 @@ def candidates_of(hits: Hits, *, max_candidates: int) -> list[Candidate]:
         candidates.append(
             Candidate(
                 track_id=int(bins[i] >> ALIGNMENT_BITS),
-                alignment=alignment,
-                mean_alignment=alignment + float((n_after[i] - n_before[i]) / n_votes[i]),
+                alignment=alignment + float((n_after[i] - n_before[i]) / n_votes[i]),
+                warp=warp,
                 votes=float(votes[i]),
                 n_votes=int(n_votes[i]),
             )
@@ -84,8 +88,21 @@ def candidates_of(hits: Hits, *, max_candidates: int) -> list[Candidate]:
     return candidates
 
 
-def _alignment(hits: Hits) -> npt.NDArray[np.int64]:
-    return hits.track_offset.astype(np.int64) - hits.query_offset
+def part_of(hits: Hits, chosen: npt.NDArray[np.bool_]) -> Hits:
+    """The hits of some of the clip's landmarks.
+
+    Args:
+        hits: of all landmarks.
+        chosen: for each landmark of the clip, whether its hits are wanted, (n_landmarks,).
+    """
+    some = chosen[hits.landmark]
+    return Hits(
+        track_id=hits.track_id[some],
+        track_offset=hits.track_offset[some],
+        query_offset=hits.query_offset[some],
+        weight=hits.weight[some],
+        landmark=hits.landmark[some],
+    )
 
 
 def _weight(found: Lookup) -> npt.NDArray[np.float64]:

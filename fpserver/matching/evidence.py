@@ -1,10 +1,13 @@
-"""Lay a track's stored constellation over a clip, and say how much better it fits here than elsewhere.
+"""Lay a track's peaks over a clip, and say how much better they fit here than elsewhere.
 
-The clip's dense peaks, each spread over its neighbouring cells, make a map. The track's peaks, moved by the
-candidate's alignment, predict where the map should be high. Their sum at the candidate's place is compared with the
-sums at other shifts, in time and, apart from that, in frequency: two z-scores, of which the smaller counts, since
-a steady tone fits at every time and a click at every frequency. The score adds twice the square root of the votes:
-hashes that agree are evidence of another kind.
+Each cell of the clip's spectrogram says by how much a track's peak there speaks for the track: the logarithm of how
+often a cell of its kind lies under a peak of the track that is heard, over how often it lies anywhere (RATIOS). Its
+kind is its level and whether the clip has a peak there or beside it. The sum over the peaks that the track predicts,
+at the candidate's place, is compared with the sums at other shifts, in time and, apart from that, in frequency: two
+z-scores, of which the smaller counts, since a steady tone fits at every time and a click at every frequency.
+
+Ratios of likelihoods as weights: Neyman, Pearson, "On the problem of the most efficient tests of statistical
+hypotheses", 1933. docs/decisions/0008 says how the table was made and what it is worth.
 """
 
 from dataclasses import dataclass
@@ -12,84 +15,128 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fpserver.terms import Candidate, Constellation
+from fpserver.terms import Candidate, CellLevels, Constellation, Peaks, Warp
 
-SPREAD = ((0, 1.0), (-1, 0.8), (1, 0.8)), ((0, 1.0), (-1, 0.7), (1, 0.7))  # (frames, share), (bins, share)
-TIME_SHIFTS = np.r_[-60:-7:2, 8:61:2]  # frames; nearer ones belong to the candidate itself
-BIN_SHIFTS = np.r_[-24:-3, 4:25]
-MIN_SPREAD_OF_SUMS = 0.5  # keeps z finite where few peaks are predicted
+# by level (0..3), then: no peak near, a peak 2 bins away, diagonally beside, one frame away, one bin away, a peak here
+RATIOS = np.array(
+    [
+        [-1.1, -0.85, -0.85, -0.65, -0.05, 3.55],
+        [-0.6, -0.5, -0.5, -0.05, -0.15, 1.6],
+        [0.1, -0.15, 0.35, 1.0, 0.6, 2.2],
+        [0.6, 0.4, 1.15, 1.9, 1.45, 3.05],
+    ],
+    np.float32,
+)
+NEAR = (  # later ones rule: shifts (frames, bins) that give a cell its kind
+    ((0, -2), (0, 2)),
+    ((-1, -1), (-1, 1), (1, -1), (1, 1)),
+    ((-1, 0), (1, 0)),
+    ((0, -1), (0, 1)),
+    ((0, 0),),
+)
+OWN_SHIFTS = (-1, 0, 1)  # frames; the best of them is the candidate's place
+TIME_SHIFTS = np.r_[-30:-3, 4:31]  # frames; nearer ones belong to the candidate itself
+BIN_SHIFTS = np.r_[-48:-7:2, 8:49:2]
+MIN_SPREAD = 1.2  # of the sum, per root of the peaks predicted: as if they were independent
 MIN_PREDICTED = 4  # fewer predicted peaks are no evidence
 
-_PAD_FRAMES, _PAD_BINS = 61, 25
+_PAD_FRAMES, _PAD_BINS = 32, 49
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """How well a candidate fits."""
 
-    score: float
     z_time: float
     z_bin: float
     n_predicted: int
+    alignment: float
+    warp: Warp
     clip_start_frame: int
     clip_end_frame: int
 
+    @property
+    def z(self) -> float:
+        """The smaller of the two."""
+        return min(self.z_time, self.z_bin)
+
 
 class ClipMap:
-    """Where a clip has energy: its peaks, spread, on a padded grid of (frame, bin)."""
+    """What each cell of a clip says, on a padded grid of (frame, bin).
 
-    def __init__(self, clip: Constellation, *, n_bins: int) -> None:
-        self.n_frames = clip.n_frames
-        cells = np.zeros((clip.n_frames + 2 * _PAD_FRAMES, n_bins + 2 * _PAD_BINS), np.float32)
-        frame, bin_ = clip.frame + _PAD_FRAMES, clip.bin + _PAD_BINS
-        for frames, time_share in SPREAD[0]:
-            for bins, bin_share in SPREAD[1]:
-                place = frame + frames, bin_ + bins
-                cells[place] = np.maximum(cells[place], np.float32(time_share * bin_share))
+    Beyond its ends the clip begins anew and beyond the band it is mirrored, so that a pattern that is shifted away
+    meets as many cells as before.
+    """
+
+    def __init__(self, clip: Constellation, levels: CellLevels, *, first_bin: int) -> None:
+        self.n_frames, self._n_bins = levels.shape
+        self._first_bin = first_bin
+        said = RATIOS[levels, kinds_of(clip, levels.shape, first_bin=first_bin)]
+        around = np.pad(said, ((_PAD_FRAMES, _PAD_FRAMES), (0, 0)), mode="wrap")
+        cells = np.pad(around, ((0, 0), (_PAD_BINS, _PAD_BINS)), mode="symmetric")
         self._cells = cells.ravel()
         self._stride = cells.shape[1]
-        self._shifts = np.r_[0, TIME_SHIFTS * self._stride, BIN_SHIFTS][:, None]
+        elsewhere = TIME_SHIFTS[np.abs((TIME_SHIFTS + 3) % max(self.n_frames, 1)) > 6]
+        shifts = np.r_[np.r_[OWN_SHIFTS, elsewhere] * self._stride, BIN_SHIFTS]
+        self._shifts = shifts.astype(np.intp)[:, None]
+        self._n_time = len(OWN_SHIFTS) + len(elsewhere)
 
-    def holds(self, track: Constellation, alignment: int) -> npt.NDArray[np.bool_]:
-        """For each of the track's peaks that falls into the clip, in order: whether the map has energy there."""
-        held: npt.NDArray[np.bool_] = self._cells[self._place(track, alignment)[1]] > 0
-        return held
+    def fit(self, peaks: Peaks, alignment: float, warp: Warp) -> float:
+        """Sum of what the clip's cells say under a track's peaks: quick, and good enough to rank what is alike."""
+        return float(self._cells[self._places(peaks, alignment, warp)[1]].sum(dtype=np.float64))
 
-    def evidence(self, candidate: Candidate, track: Constellation) -> Evidence | None:
+    def evidence(self, candidate: Candidate, peaks: Peaks) -> Evidence | None:
         """Judge one candidate; None where the track predicts too few peaks in the clip."""
-        frame, place = self._place(track, candidate.alignment)
+        frame, place = self._places(peaks, candidate.alignment, candidate.warp)
         if len(frame) < MIN_PREDICTED:
             return None
         sums = self._cells[place[None, :] + self._shifts].sum(axis=1, dtype=np.float64)
-        here = float(sums[0])
-        time_mean, time_spread = _mean_and_spread(sums[1 : 1 + len(TIME_SHIFTS)])
-        bin_mean, bin_spread = _mean_and_spread(sums[1 + len(TIME_SHIFTS) :])
-        z_time, z_bin = (here - time_mean) / time_spread, (here - bin_mean) / bin_spread
+        best = int(np.argmax(sums[: len(OWN_SHIFTS)]))
+        here = float(sums[best])
+        time_mean, time_spread = _mean_and_spread(sums[len(OWN_SHIFTS) : self._n_time], len(frame))
+        bin_mean, bin_spread = _mean_and_spread(sums[self._n_time :], len(frame))
+        moved = OWN_SHIFTS[best]
+        said = self._cells[place + moved * self._stride]
         between = (max(time_mean, bin_mean) + here) / 2 / len(frame)
-        start, end = _agreeing_part(frame, self._cells[place] - np.float32(between))
+        start, end = _agreeing_part(frame, said - np.float32(between))
         return Evidence(
-            score=min(z_time, z_bin) + 2 * candidate.votes**0.5,
-            z_time=z_time,
-            z_bin=z_bin,
+            z_time=(here - time_mean) / time_spread,
+            z_bin=(here - bin_mean) / bin_spread,
             n_predicted=len(frame),
+            alignment=candidate.alignment - moved * candidate.warp.speed,
+            warp=candidate.warp,
             clip_start_frame=start,
             clip_end_frame=end,
         )
 
-    def _place(
-        self, track: Constellation, alignment: int
+    def _places(
+        self, peaks: Peaks, alignment: float, warp: Warp
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.intp]]:
         """Clip frames of the track's peaks that fall into the clip, and their cells."""
-        first, last = np.searchsorted(track.frame, [alignment, alignment + self.n_frames]).tolist()
-        frame = track.frame[first:last] - alignment
-        return frame, (frame.astype(np.intp) + _PAD_FRAMES) * self._stride + track.bin[first:last] + _PAD_BINS
+        span = alignment, alignment + self.n_frames * warp.speed
+        first, last = np.searchsorted(peaks.frame, span).tolist()
+        frame = np.rint((peaks.frame[first:last] - alignment) / warp.speed).astype(np.int32)
+        bin_ = np.rint(peaks.bin[first:last] * warp.pitch).astype(np.intp) - self._first_bin
+        inside = (frame >= 0) & (frame < self.n_frames) & (bin_ >= 0) & (bin_ < self._n_bins)
+        frame, bin_ = frame[inside], bin_[inside]
+        return frame, (frame.astype(np.intp) + _PAD_FRAMES) * self._stride + bin_ + _PAD_BINS
 
 
-def _mean_and_spread(sums: npt.NDArray[np.float64]) -> tuple[float, float]:
+def kinds_of(clip: Constellation, shape: tuple[int, ...], *, first_bin: int) -> npt.NDArray[np.intp]:
+    """For each cell, which column of RATIOS is its own: whether the clip has a peak there, or how near."""
+    kinds = np.zeros((shape[0] + 4, shape[1] + 4), np.intp)
+    frame, bin_ = clip.frame + 2, clip.bin - first_bin + 2
+    for i, shifts in enumerate(NEAR, 1):
+        for frames, bins in shifts:
+            kinds[frame + frames, bin_ + bins] = i
+    return kinds[2:-2, 2:-2]
+
+
+def _mean_and_spread(sums: npt.NDArray[np.float64], n_predicted: int) -> tuple[float, float]:
     """Mean and standard deviation; numpy's own take five times as long over a few dozen numbers."""
     mean = float(sums.sum()) / len(sums)
     variance = float(sums @ sums) / len(sums) - mean * mean
-    return mean, max(max(variance, 0.0) ** 0.5, MIN_SPREAD_OF_SUMS)
+    return mean, max(variance, MIN_SPREAD**2 * n_predicted) ** 0.5
 
 
 def _agreeing_part(frame: npt.NDArray[np.int32], gain: npt.NDArray[np.float32]) -> tuple[int, int]:

@@ -1,0 +1,99 @@
+"""Which warps are tried, and how one that fits is made exact.
+
+A clip played at another speed has both its speed and its pitch changed; a stretched one only its speed; a transposed
+one only its pitch. Neighbouring hypotheses lie so near that a clip between two still fits either; from there the best
+fit is climbed to.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from fpserver.matching.evidence import ClipMap
+from fpserver.terms import Candidate, Peaks, Warp
+
+STEP = 0.008  # between hypotheses, ln
+SPEEDS = 0.85, 1.15  # times as fast; for speed and tempo
+PITCHES = 2 ** (-4 / 12), 2 ** (4 / 12)  # four semitones down and up
+CLIMBING = 0.004, 0.001  # steps, ln; the coarse ones first
+MAX_STEPS = 12  # of each size
+SHIFTS = (-1.0, -0.5, 0.0, 0.5, 1.0)  # frames, tried with each step
+MIN_GAIN = 1.08  # a clip that fits better by this is no longer called unchanged
+
+Change = Callable[[Warp, float], Warp]  # a warp, and by how much (ln) it is changed further
+Place = tuple[Warp, float]  # and the alignment
+
+
+def hypotheses() -> list[Warp]:
+    """Speed, tempo and pitch, without the clip as it is; small changes first."""
+    speeds, pitches = _grid(*SPEEDS), _grid(*PITCHES)
+    return [
+        *(Warp(speed=each, pitch=each) for each in speeds),
+        *(Warp(speed=each) for each in speeds),
+        *(Warp(pitch=each) for each in pitches),
+    ]
+
+
+def refined(clip_map: ClipMap, candidate: Candidate, peaks: Peaks) -> Candidate:
+    """A warped candidate at the best fit nearby; what was not changed stays as it is."""
+    warp = candidate.warp
+    change = _speed if warp.speed != 1 and warp.pitch != 1 else _tempo if warp.speed != 1 else _pitch
+    (best, alignment), _ = _climbed(clip_map, peaks, candidate, change, pivot=clip_map.n_frames / 2)
+    return replace(candidate, warp=best, alignment=alignment)
+
+
+def settled(clip_map: ClipMap, candidate: Candidate, peaks: Peaks, *, pivot: float) -> Candidate:
+    """A candidate that was found unwarped, with the small change of speed or tempo that it may have after all.
+
+    Args:
+        clip_map: what the clip's cells say.
+        candidate: to be settled.
+        peaks: of its track.
+        pivot: clip frame at which the candidate's alignment is right.
+    """
+    fit = clip_map.fit(peaks, candidate.alignment, candidate.warp)
+    climbs = [_climbed(clip_map, peaks, candidate, change, pivot=pivot) for change in (_speed, _tempo)]
+    (warp, alignment), best = max(climbs, key=lambda climb: climb[1])
+    if best <= max(MIN_GAIN * fit, 0.0):
+        return candidate
+    return replace(candidate, warp=warp, alignment=alignment)
+
+
+def _climbed(
+    clip_map: ClipMap, peaks: Peaks, candidate: Candidate, change: Change, *, pivot: float
+) -> tuple[Place, float]:
+    """(warp and alignment, fit) at the top of the hill on which the candidate stands."""
+    warp, at_pivot = candidate.warp, candidate.alignment + candidate.warp.speed * pivot
+    fit = clip_map.fit(peaks, candidate.alignment, warp)
+    for step in CLIMBING:
+        for _ in range(MAX_STEPS):
+            tried = [
+                (change(warp, by), at_pivot + shift)
+                for by in (-step, 0.0, step)
+                for shift in SHIFTS
+                if by or shift
+            ]
+            fits = [clip_map.fit(peaks, middle - each.speed * pivot, each) for each, middle in tried]
+            best = int(np.argmax(fits))
+            if fits[best] <= fit:
+                break
+            fit, (warp, at_pivot) = fits[best], tried[best]
+    return (warp, at_pivot - warp.speed * pivot), fit
+
+
+def _speed(warp: Warp, by: float) -> Warp:
+    return Warp(speed=warp.speed * float(np.exp(by)), pitch=warp.pitch * float(np.exp(by)))
+
+
+def _tempo(warp: Warp, by: float) -> Warp:
+    return Warp(speed=warp.speed * float(np.exp(by)), pitch=warp.pitch)
+
+
+def _pitch(warp: Warp, by: float) -> Warp:
+    return Warp(speed=warp.speed, pitch=warp.pitch * float(np.exp(by)))
+
+
+def _grid(lowest: float, highest: float) -> list[float]:
+    first, last = (round(float(np.log(end)) / STEP) for end in (lowest, highest))
+    return [float(np.exp(i * STEP)) for i in sorted(range(first, last + 1), key=abs) if i]
