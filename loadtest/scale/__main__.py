@@ -1,0 +1,209 @@
+"""Hide the catalogue of a corpus among synthetic tracks, and ask the same clips at every size.
+
+    python -m loadtest.scale CORPUS [--tracks 0,20000,100000] [--clips 60] [--cells a,b]
+
+The catalogue is the corpus's tracks for reporting and for tuning; clips are cut from those for reporting, unknown ones
+from those in no catalogue. Stores of its own, in folders for temporary files: some 4 GB of memory and 5 GB of files for
+100,000 synthetic tracks. Writes scale.md, scale.json, scale_clips.csv and scale.png to loadtest/results/.
+"""
+
+import argparse
+import asyncio
+import csv
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from fpserver.fingerprint.constellation import frames_per_s
+from fpserver.terms import TrackPeaks
+from loadtest.accuracy.clips import studio
+from loadtest.accuracy.judge import Judge
+from loadtest.accuracy.peer_fpserver import guesses_of
+from loadtest.accuracy.run import say
+from loadtest.corpus import Thirds, music, thirds
+from loadtest.scale import fitting, stock
+from loadtest.scale import page as pages
+from loadtest.scale.among import Held, Said, among, ask
+from loadtest.scale.figures import Asked, figures, judged, promises
+from loadtest.scale.heard import CONFIG, STUDIO, Heard, cells_to_ask, hear, readable, track_peaks
+from loadtest.scale.synthetic import Sources, synthetic
+
+RESULTS = Path(__file__).parent.parent / "results"
+WARM_UP = 5
+
+
+def main() -> None:
+    """Measure and write."""
+    args = _arguments()
+    begin = time.perf_counter()
+    parts = readable(thirds(music(args.corpus)))
+    real = [*parts.reporting, *parts.tuning]
+    cells = cells_to_ask(args.cells)
+    say(f"fingerprints of {len(real)} tracks, and of {len(parts.unknown)} for the fit")
+    STUDIO[:] = [studio(args.corpus, parts.reporting, parts.unknown, args.seed)]
+    with ProcessPoolExecutor(args.processes, mp_context=get_context("fork")) as pool:
+        peaks = list(pool.map(track_peaks, [*real, *parts.unknown], chunksize=4))
+        say(f"{len(cells)} cells of {args.clips} clips")
+        heard = list(pool.map(hear, [(cell, i) for cell in cells for i in range(args.clips)], chunksize=4))
+    material = fitting.Material(
+        catalogue=peaks[: len(real)],
+        reporting=peaks[: len(parts.reporting)],
+        others=peaks[len(parts.reporting) :],
+        clusters=[each.cluster for each in [*parts.tuning, *parts.unknown]],
+    )
+    known = [each.hearing for each in heard if each.clip.parts and each.hearing is not None]
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        chunks = _catalogue(work / "stock", material.catalogue, args)
+        fit = fitting.measured(work / "fit", material, known, CONFIG, seed=args.seed)
+        say("fit measured")
+        names = {i: each.name for i, each in enumerate(real, 1)}
+        names |= {len(real) + i: f"synthetic {i}" for i in range(1, args.tracks[-1] + 1)}
+        judge = Judge([*real, *parts.unknown])
+        asked: list[Asked] = []
+        held: dict[str, Any] = {}
+        for n in args.tracks:
+            some = [each for each in chunks if each.first_id + each.n_tracks - 1 <= len(real) + n]
+            holds, load_s, said = asyncio.run(_ask_all(some, heard, work / f"store{n}"))
+            held[str(n)] = asdict(holds) | {"bytes_per_hour": holds.bytes_per_hour, "load_s": load_s}
+            asked += [_judged(*pair, names, judge, n) for pair in zip(heard, said, strict=True)]
+            say(f"{n} synthetic tracks: {holds.bytes / 1e6:.0f} MB, loaded in {load_s:.0f} s, clips asked")
+    sizes = figures(asked, cells)
+    whole = {
+        "setting": _setting(args, parts, time.perf_counter() - begin),
+        "promises": promises(sizes),
+        "sizes": sizes,
+        "held": held,
+        "fit": fit,
+    }
+    _write(args.out, whole, asked, len(real))
+
+
+def _catalogue(folder: Path, real: Sequence[TrackPeaks], args: argparse.Namespace) -> list[stock.Chunk]:
+    """Chunks of the real tracks and of the largest number of synthetic ones."""
+    begin = time.perf_counter()
+    folder.mkdir()
+    sources, config = Sources.of(real), CONFIG.fingerprint
+    n_real = len(real)
+    chunks = stock.write_all(
+        folder,
+        partial(_track, real, sources, args.seed),
+        [1, *(n_real + 1 + n for n in dict.fromkeys([0, *args.tracks]))],
+        config,
+        processes=args.processes,
+    )
+    n_postings = sum(each.n_postings for each in chunks)
+    say(
+        f"{args.tracks[-1]} synthetic tracks made, {n_postings} postings, {time.perf_counter() - begin:.0f} s"
+    )
+    return chunks
+
+
+def _track(real: Sequence[TrackPeaks], sources: Sources, seed: int, track_id: int) -> TrackPeaks:
+    """Real tracks from id 1 on, then synthetic ones."""
+    if track_id <= len(real):
+        return real[track_id - 1]
+    return synthetic(sources, track_id - len(real), seed=seed, config=CONFIG.fingerprint)
+
+
+async def _ask_all(
+    chunks: Sequence[stock.Chunk], heard: Sequence[Heard], folder: Path
+) -> tuple[Held, float, list[Said | None]]:
+    """What the store holds, seconds to load it, and an answer a clip, one clip at a time."""
+    begin = time.perf_counter()
+    async with among(chunks, CONFIG, folder) as opened:
+        load_s = time.perf_counter() - begin
+        for each in heard[:WARM_UP]:
+            if each.hearing:
+                await ask(opened.index, each.hearing, CONFIG)
+        said = [await ask(opened.index, each.hearing, CONFIG) if each.hearing else None for each in heard]
+        return opened.held, load_s, said
+
+
+def _judged(heard: Heard, said: Said | None, names: Mapping[int, str], judge: Judge, n: int) -> Asked:
+    frame_s = 1 / frames_per_s(CONFIG.fingerprint)
+    return judged(
+        heard.clip,
+        heard.cell,
+        guesses_of(said.document, names, frame_s) if said else [],
+        judge,
+        synthetic=n,
+        steps=said.steps if said else [],
+        timings_s=said.timings_s if said else {},
+        degraded=said.degraded if said else False,
+    )
+
+
+def _setting(args: argparse.Namespace, parts: Thirds, seconds: float) -> list[str]:
+    hours = sum(each.seconds for each in [*parts.reporting, *parts.tuning]) / 3600
+    return [
+        f"{len(parts.reporting) + len(parts.tuning)} real tracks ({hours:.1f} h), known clips cut from "
+        f"{len(parts.reporting)} of them; unknown clips from {len(parts.unknown)} tracks in no catalogue. The same "
+        f"{args.clips} clips a cell at every size, through the server's own walk, one at a time.",
+        "A synthetic track has the length of a real one and is spliced from parts of other real tracks of the "
+        "catalogue, each backwards, at a tempo of its own and moved by none to two semitones.",
+        f"Seed {args.seed}, {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
+        f"{time.strftime('%Y-%m-%d')}, {seconds / 60:.0f} min.",
+    ]
+
+
+def _write(out: Path, whole: Mapping[str, Any], asked: Sequence[Asked], n_real: int) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "scale.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    (out / "scale.md").write_text(pages.page(whole), encoding="utf-8")
+    with (out / "scale_clips.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = [_row(each) for each in asked]
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    try:
+        pages.plot(out / "scale.png", whole["sizes"], n_real)
+    except ImportError as error:
+        say(f"no picture: {error}")
+    print((out / "scale.md").read_text(encoding="utf-8"))
+
+
+def _row(asked: Asked) -> dict[str, Any]:
+    return {
+        "synthetic": asked.synthetic,
+        "cell": asked.cell,
+        "number": asked.number,
+        "truth": asked.truth,
+        "right": int(asked.right),
+        "first_right": int(asked.first_right),
+        "wrong": "; ".join(asked.wrong),
+        "best": asked.best,
+        "ended_in": asked.steps[-1]["step"] if asked.steps else "",
+        "lookups": asked.lookups,
+        "postings": asked.postings,
+        "milliseconds": round(1e3 * asked.seconds),
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--tracks", default="0,20000,100000", help="synthetic ones, by size, with commas")
+    parser.add_argument("--clips", type=int, default=60, help="a cell")
+    parser.add_argument("--cells", help="names, separated by commas")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    args.tracks = sorted({int(each) for each in args.tracks.split(",")})
+    return args
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What is asked about and what is asked: real tracks as the server keeps them, clips as it hears them."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from fpserver.config import Config
+from fpserver.errors import AudioError
+from fpserver.fingerprint.constellation import constellation_of
+from fpserver.fingerprint.landmarks import fingerprint_of
+from fpserver.hearing import hear_clip
+from fpserver.terms import Hearing, TrackPeaks
+from loadtest.accuracy.cells import Cell, Codec, grid
+from loadtest.accuracy.clips import Clip, Studio, render
+from loadtest.accuracy.degrade import has_gsm
+from loadtest.accuracy.peer_fpserver import wav
+from loadtest.accuracy.run import say
+from loadtest.corpus import Recording, Thirds, as_samples, samples_of
+
+FAMILIES = ("clean", "noise", "phone", "noise_gsm")
+MORE_CELLS = ("speed_+6%_10s", "unknown_music_5s")
+CONFIG = Config()
+STUDIO: list[Studio] = []  # forked: read by the processes that make clips
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A clip, and what the server hears of it; None where it refuses."""
+
+    clip: Clip
+    cell: Cell
+    hearing: Hearing | None
+
+
+def readable(parts: Thirds) -> Thirds:
+    """Without the recordings that cannot be decoded."""
+    rate_hz = CONFIG.fingerprint.rate_hz
+    return Thirds(
+        **{
+            name: [each for each in getattr(parts, name) if samples_of(each.path, rate_hz) is not None]
+            for name in ("tuning", "reporting", "unknown")
+        }
+    )
+
+
+def cells_to_ask(named: str | None) -> list[Cell]:
+    """Those named; without names, those with targets that a larger catalogue may spoil, and unknown music."""
+    cells = grid()
+    if named:
+        wanted = set(named.split(","))
+        if strange := wanted - {cell.name for cell in cells}:
+            raise SystemExit(f"no such cells: {', '.join(sorted(strange))}")
+    else:
+        wanted = {cell.name for cell in cells if cell.target and cell.family in FAMILIES} | set(MORE_CELLS)
+    chosen = [cell for cell in cells if cell.name in wanted]
+    if not has_gsm() and any(cell.codec is Codec.GSM for cell in chosen):
+        say("no GSM 06.10 tools (Debian: libgsm-tools); cells with GSM are skipped")
+        chosen = [cell for cell in chosen if cell.codec is not Codec.GSM]
+    return chosen
+
+
+def track_peaks(recording: Recording) -> TrackPeaks:
+    """A real track as the server keeps it."""
+    config = CONFIG.fingerprint
+    samples = samples_of(recording.path, config.rate_hz)
+    if samples is None:
+        raise ValueError(f"{recording.path} cannot be decoded")
+    return fingerprint_of(constellation_of(as_samples(samples), config), config).peaks
+
+
+def hear(job: tuple[Cell, int]) -> Heard:
+    """A clip, sent as a WAV file."""
+    cell, number = job
+    clip, pcm = render(STUDIO[0], cell, number)
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        file.write(wav(pcm))
+        file.flush()
+        try:
+            hearing: Hearing | None = hear_clip(Path(file.name), CONFIG.audio, CONFIG.fingerprint)
+        except AudioError:
+            hearing = None
+    return Heard(clip=clip, cell=cell, hearing=hearing)
