@@ -182,7 +182,7 @@ def _warped(hearing: Hearing, config: Config) -> _Query:
         config.fingerprint,
         peaks_per_s=matching.warped_peaks_per_s,
         fan_out=matching.warped_fan_out,
-        max_landmarks=matching.warped_max_lookups,
+        max_hashes=matching.warped_max_lookups,
     )
     return _Query(
         landmarks=landmarks, max_postings=matching.warped_max_postings, tail=WARPED, warp_of=warp_of

@@ -42,8 +42,8 @@ RATE_HZ = CONFIG.fingerprint.rate_hz
 TAILS = {"plain": PLAIN, "dense": DENSE, "warped": WARPED}
 SHARED = 20.0  # a wrong score above this is no chance: the two recordings share material
 LEVELS = (0.1, 0.03, 0.01, 0.003, 0.001)
-LENGTHS_S = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0)
-LENGTH_SHARES = (0.2, 0.2, 0.1, 0.2, 0.15, 0.1, 0.05)
+LENGTHS_S = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
+LENGTH_SHARES = (0.2, 0.2, 0.1, 0.2, 0.2, 0.1)
 KINDS = (
     Cell(name="clean", family="", seconds=1),
     Cell(name="mp3", family="", seconds=1, codec=Codec.MP3),

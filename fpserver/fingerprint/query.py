@@ -53,25 +53,25 @@ def warped_query_of(
     *,
     peaks_per_s: int,
     fan_out: int,
-    max_landmarks: int,
+    max_hashes: int,
 ) -> tuple[Landmarks, npt.NDArray[np.int64]]:
     """Landmarks as the track would have them if the clip were it under each of the warps.
 
     Args:
         constellation, config, peaks_per_s, fan_out: as for `query_of`.
         warps: hypotheses.
-        max_landmarks: over all warps; each gets its share, those of the highest peaks.
+        max_hashes: distinct ones, over all warps; the same pairs, those of the highest peaks, are asked for under each.
 
     Returns:
         Landmarks with the clip's own frames as offsets, and which warp each belongs to.
     """
     peaks, rank = _thinned(constellation, ranks_of(constellation, config), peaks_per_s)
     anchor, target = pairs_of(peaks, config, fan_out=fan_out)
-    first = np.argsort(_drown(rank, anchor, target), kind="stable")[: max_landmarks // max(1, len(warps))]
-    anchor, target = anchor[first], target[first]
-    pitch = np.array([warp.pitch for warp in warps])[:, None]
-    speed = np.array([warp.speed for warp in warps])[:, None]
-    anchor_bin = np.rint(peaks.bin[anchor] / pitch).astype(np.int32)
+    first = np.argsort(_drown(rank, anchor, target), kind="stable")[:max_hashes]
+    anchor, target = anchor[first, None], target[first, None]
+    pitch = np.array([warp.pitch for warp in warps])
+    speed = np.array([warp.speed for warp in warps])
+    anchor_bin = np.rint(peaks.bin[anchor] / pitch).astype(np.int32)  # (n_pairs, n_warps)
     delta_bin = np.rint(peaks.bin[target] / pitch).astype(np.int32) - anchor_bin
     delta_frames = np.rint((peaks.frame[target] - peaks.frame[anchor]) * speed).astype(np.int32)
     lowest, beyond = band(config)
@@ -82,11 +82,11 @@ def warped_query_of(
         & (delta_frames >= config.min_delta_frames)
         & (delta_frames <= config.max_delta_frames)
     )
-    offset = np.broadcast_to(peaks.frame[anchor], fits.shape)
-    landmarks = Landmarks(
-        hash=pack(anchor_bin[fits], delta_bin[fits], delta_frames[fits]), offset=offset[fits]
-    )
-    return landmarks, np.nonzero(fits)[0]
+    pair, warp_of = np.nonzero(fits)
+    hashes = pack(anchor_bin[fits], delta_bin[fits], delta_frames[fits])
+    new = np.sort(np.unique(hashes, return_index=True)[1])  # where each distinct hash comes first
+    n = len(hashes) if len(new) <= max_hashes else int(np.searchsorted(pair, pair[new[max_hashes]]))
+    return Landmarks(hash=hashes[:n], offset=peaks.frame[anchor[pair[:n], 0]]), warp_of[:n]
 
 
 def _thinned(

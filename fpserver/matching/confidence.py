@@ -18,7 +18,12 @@ import numpy as np
 
 LARGEST_EXPONENT = 100.0  # the rate is 1 long before; keeps exp within a float
 REFERENCE_POSTINGS = 2_000_000  # 24 h of music at the default settings
-LENGTHS_S = (1.0, 2.0, 5.0, 10.0)  # of clips, for which locations are given; shorter and longer ones as the ends
+LENGTHS_S = (
+    1.0,
+    2.0,
+    5.0,
+    10.0,
+)  # of clips, for which locations are given; shorter and longer ones as the ends
 
 
 @dataclass(frozen=True, slots=True)

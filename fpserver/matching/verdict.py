@@ -15,7 +15,7 @@ from fpserver.matching.warp import refined, settled
 from fpserver.terms import Candidate, Match, Peaks, Warp
 
 AS_PLAYED = Warp()
-MAX_SETTLED = 3  # of the best, whose speed is looked at once more
+MAX_SETTLED = 2  # of the best, whose speed is looked at once more
 FIT_SCALE = 10.0  # of a fit against a vote, where only the order counts
 VOTE_WEIGHT = 0.5  # of the root of the votes against a standard deviation of evidence
 
@@ -31,8 +31,8 @@ class _Judged:
 
     def settle(self, clip_map: ClipMap) -> None:
         """Find the change of speed that the step did not look for, or not so finely; the score stays."""
-        pivot = (self.evidence.clip_start_frame + self.evidence.clip_end_frame) / 2
-        placed = settled(clip_map, self.candidate, self.peaks, pivot=pivot)
+        agrees = self.evidence.clip_start_frame, self.evidence.clip_end_frame
+        placed = settled(clip_map, self.candidate, self.peaks, agrees=agrees)
         evidence = clip_map.evidence(placed, self.peaks) if placed is not self.candidate else None
         self.evidence = evidence or self.evidence
 

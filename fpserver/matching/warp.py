@@ -21,6 +21,9 @@ MAX_STEPS = 12  # of each size
 SHIFTS = (-1.0, -0.5, 0.0, 0.5, 1.0)  # frames, tried with each step
 MIN_GAIN = 1.08  # a clip that fits better by this is no longer called unchanged
 
+MOST = 0.85  # of a clip that agrees if its speed is right
+MAX_CLIMBS = 3
+
 Change = Callable[[Warp, float], Warp]  # a warp, and by how much (ln) it is changed further
 Place = tuple[Warp, float]  # and the alignment
 
@@ -43,20 +46,37 @@ def refined(clip_map: ClipMap, candidate: Candidate, peaks: Peaks) -> Candidate:
     return replace(candidate, warp=best, alignment=alignment)
 
 
-def settled(clip_map: ClipMap, candidate: Candidate, peaks: Peaks, *, pivot: float) -> Candidate:
-    """A candidate that was found unwarped, with the small change of speed or tempo that it may have after all.
+def settled(clip_map: ClipMap, candidate: Candidate, peaks: Peaks, *, agrees: tuple[int, int]) -> Candidate:
+    """A candidate with the change of speed or tempo that its step did not look for, or not so finely.
 
     Args:
         clip_map: what the clip's cells say.
         candidate: to be settled.
         peaks: of its track.
-        pivot: clip frame at which the candidate's alignment is right.
+        agrees: first and last clip frame of the part that agrees, in whose middle the alignment is right. Where that is
+            not most of the clip, all speeds are looked at, not just those nearby.
     """
+    first, last = agrees
+    pivot = (first + last) / 2
+    starts = [candidate]
+    if last - first < MOST * clip_map.n_frames:
+        starts += [_turned(candidate, change(candidate.warp, ln), pivot) for change, ln in _WIDE]
+        starts.sort(key=lambda each: -clip_map.fit(peaks, each.alignment, each.warp))
     fit = clip_map.fit(peaks, candidate.alignment, candidate.warp)
-    climbs = [_climbed(clip_map, peaks, candidate, change, pivot=pivot) for change in (_speed, _tempo)]
+    climbs = [
+        _climbed(clip_map, peaks, start, change, pivot=pivot)
+        for start in starts[:MAX_CLIMBS]
+        for change in (_speed, _tempo)
+    ]
     (warp, alignment), best = max(climbs, key=lambda climb: climb[1])
     if best <= max(MIN_GAIN * fit, 0.0):
         return candidate
+    return replace(candidate, warp=warp, alignment=alignment)
+
+
+def _turned(candidate: Candidate, warp: Warp, pivot: float) -> Candidate:
+    """The candidate under another warp, where it is at the pivot staying as it is."""
+    alignment = candidate.alignment + (candidate.warp.speed - warp.speed) * pivot
     return replace(candidate, warp=warp, alignment=alignment)
 
 
@@ -97,3 +117,6 @@ def _pitch(warp: Warp, by: float) -> Warp:
 def _grid(lowest: float, highest: float) -> list[float]:
     first, last = (round(float(np.log(end)) / STEP) for end in (lowest, highest))
     return [float(np.exp(i * STEP)) for i in sorted(range(first, last + 1), key=abs) if i]
+
+
+_WIDE = [(change, float(np.log(speed))) for change in (_speed, _tempo) for speed in _grid(*SPEEDS)]

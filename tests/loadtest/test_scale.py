@@ -120,7 +120,14 @@ def test_lists_that_a_posting_meets_are_counted_as_by_hand() -> None:
 
 
 def asked(synthetic: int, number: int, *, right: bool, postings: int = 1000, wrong: str = "") -> Asked:
-    step = {"step": "plain", "n_hashes": 400, "n_postings": postings, "n_stopped": 0, "n_candidates": 9}
+    step = {
+        "step": "plain",
+        "n_hashes": 400,
+        "n_postings": postings,
+        "n_stopped": 0,
+        "n_candidates": 9,
+        "wrong": {"track_id": 9, "score": 3.0, "false_accept_rate": 0.05},
+    }
     return Asked(
         synthetic=synthetic,
         cell="clean_1s",
@@ -148,12 +155,14 @@ def test_a_promise_that_is_broken_is_said_to_be(tmp_path: Path) -> None:
     assert told[2000, "at most 1,500 look-ups in the middle of the clean cells"]
     assert not told[2000, "clean_1s loses at most 8 points"]  # 2 of 20
     assert found["2000"]["false_accepts"]["accepted_wrong"] == 1
+    assert found["2000"]["steps"]["plain"]["wrong"]["below"]["0.1"]["measured"] == 20
     text = page(
         {
             "sizes": found,
             "promises": promises(found),
             "setting": ["Somewhere."],
             "held": {},
+            "own": {},
             "fit": {"shape": {}, "met": {}, "clips": 0, "tracks": 0, "by_chance": {"plain": {}}},
         }
     )
