@@ -23,19 +23,21 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fpserver.fingerprint.constellation import frames_per_s
 from fpserver.terms import TrackPeaks
 from loadtest.accuracy.clips import studio
 from loadtest.accuracy.judge import Judge
 from loadtest.accuracy.peer_fpserver import guesses_of
 from loadtest.accuracy.run import say
-from loadtest.corpus import Thirds, music, thirds
+from loadtest.corpus import Recording, Thirds, music, thirds
 from loadtest.scale import fitting, stock
 from loadtest.scale import page as pages
 from loadtest.scale.among import Held, Said, among, ask
 from loadtest.scale.figures import Asked, figures, judged, promises
 from loadtest.scale.heard import CONFIG, STUDIO, Heard, cells_to_ask, hear, readable, track_peaks
-from loadtest.scale.synthetic import Sources, synthetic
+from loadtest.scale.synthetic import Sources, recipe, synthetic
 
 RESULTS = Path(__file__).parent.parent / "results"
 WARM_UP = 5
@@ -83,6 +85,7 @@ def main() -> None:
         "promises": promises(sizes),
         "sizes": sizes,
         "held": held,
+        "own": {str(n): _own(asked, n, real, Sources.of(material.catalogue), args.seed) for n in args.tracks},
         "fit": fit,
     }
     _write(args.out, whole, asked, len(real))
@@ -136,11 +139,34 @@ def _judged(heard: Heard, said: Said | None, names: Mapping[int, str], judge: Ju
         heard.cell,
         guesses_of(said.document, names, frame_s) if said else [],
         judge,
+        names,
         synthetic=n,
         steps=said.steps if said else [],
         timings_s=said.timings_s if said else {},
         degraded=said.degraded if said else False,
     )
+
+
+def _own(
+    asked: Sequence[Asked], n: int, real: Sequence[Recording], sources: Sources, seed: int
+) -> dict[str, Any]:
+    """Of the best wrong candidates, how many are synthetic ones made of the clip's own track, and would by chance."""
+    number = {each.name: i for i, each in enumerate(real)}
+    found = [
+        (number[each.truth], int(step["wrong"]["track_id"]) - len(real))
+        for each in asked
+        for step in each.steps
+        if each.synthetic == n and each.truth and "wrong" in step
+    ]
+    made = [(truth, {part.source for part in recipe(sources, i, seed=seed)}) for truth, i in found if i > 0]
+    some = [{part.source for part in recipe(sources, i, seed=seed)} for i in range(1, min(n, 1000) + 1)]
+    chance = np.bincount([source for of in some for source in of], minlength=len(real)) / max(1, len(some))
+    return {
+        "all": len(found),
+        "synthetic": len(made),
+        "own": sum(truth in of for truth, of in made),
+        "expected": float(sum(chance[truth] for truth, _ in made)),
+    }
 
 
 def _setting(args: argparse.Namespace, parts: Thirds, seconds: float) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fpserver.search import N_STEPS
 from loadtest.accuracy.answers import Answer, Guess
 from loadtest.accuracy.cells import Cell
 from loadtest.accuracy.clips import Clip
@@ -13,6 +14,7 @@ from loadtest.accuracy.judge import Judge
 from loadtest.accuracy.statistics import clopper_pearson, paired_difference, wilson
 
 STEPS = ("plain", "dense", "warped")
+RATES = (0.3, 0.1, 0.01, 0.001)
 MAX_LOOKUPS = 20_000  # of any clip, all steps together
 MAX_POSTINGS = 2_000_000
 MAX_LOOKUPS_CLEAN = 1500  # in the middle of the clean cells
@@ -56,6 +58,7 @@ def judged(
     cell: Cell,
     guesses: list[Guess],
     judge: Judge,
+    names: Mapping[int, str],
     *,
     synthetic: int,
     steps: Sequence[Mapping[str, Any]],
@@ -79,10 +82,30 @@ def judged(
         first_right=verdict.first_right,
         wrong=wrong,
         best=_told(guesses[0]) if guesses else "",
-        steps=[{name: value for name, value in step.items() if name != "candidates"} for step in steps],
+        steps=[_without_candidates(step, clip, judge, names) for step in steps],
         timings_s=dict(timings_s),
         degraded=degraded,
     )
+
+
+def _without_candidates(
+    step: Mapping[str, Any], clip: Clip, judge: Judge, names: Mapping[int, str]
+) -> dict[str, Any]:
+    """A step with the best of its wrong candidates instead of all."""
+    told = {name: value for name, value in step.items() if name != "candidates"}
+    wrong = [
+        each
+        for each in step["candidates"]
+        if not any(judge.same(part.track, names[each["track_id"]]) for part in clip.parts)
+    ]
+    best = max(wrong, key=lambda each: float(each["score"]), default=None)
+    if best is not None:
+        told["wrong"] = {
+            "track_id": best["track_id"],
+            "score": best["score"],
+            "false_accept_rate": best["false_accept_rate"],
+        }
+    return told
 
 
 def figures(asked: Sequence[Asked], cells: Sequence[Cell]) -> dict[str, Any]:
@@ -165,6 +188,23 @@ def _step(asked: Sequence[Asked], name: str) -> dict[str, Any]:
         "postings": _spread([step["n_postings"] for step in taken]),
         "stopped": _spread([step["n_stopped"] for step in taken]),
         "candidates": _spread([step["n_candidates"] for step in taken]),
+        "wrong": _by_chance([step["wrong"] for step in taken if "wrong" in step], len(taken)),
+    }
+
+
+def _by_chance(wrong: Sequence[Mapping[str, Any]], n_taken: int) -> dict[str, Any]:
+    """Best wrong scores of a step, and how many have a rate below some: expected of a step are a third of it."""
+    scores = [each["score"] for each in wrong] or [0.0]
+    rates = np.array([each["false_accept_rate"] for each in wrong])
+    return {
+        "score": np.round(np.quantile(scores, (0.5, 0.9, 0.99, 1)), 2).tolist(),
+        "below": {
+            str(rate): {
+                "measured": int((rates <= rate).sum()),
+                "promised": round(rate * n_taken / N_STEPS, 2),
+            }
+            for rate in RATES
+        },
     }
 
 

@@ -33,52 +33,80 @@ class Sources:
 
     @classmethod
     def of(cls, tracks: Sequence[TrackPeaks]) -> "Sources":
-        """Long tracks are taken from as much more often as they are longer; those without peaks never."""
-        some = [each for each in tracks if len(each)]
-        n_frames = np.array([each.n_frames for each in some], np.float64)
-        return cls(tracks=some, shares=n_frames / n_frames.sum())
+        """Long tracks are taken from as much more often as they are longer."""
+        n_frames = np.array([each.n_frames for each in tracks], np.float64)
+        return cls(tracks=tracks, shares=n_frames / n_frames.sum())
 
 
-def synthetic(sources: Sources, number: int, *, seed: int, config: FingerprintConfig) -> TrackPeaks:
-    """Synthetic track number `number`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A stretch of a real track, frames first..first + n_taken - 1, and what becomes of it."""
+
+    source: int  # which of the tracks
+    first: int
+    n_taken: int
+    n_frames: int  # made of it
+    in_time: float
+    semitones: int
+
+
+def recipe(sources: Sources, number: int, *, seed: int) -> list[Part]:
+    """What synthetic track number `number` is spliced from."""
     rng = np.random.default_rng([seed, number])
     model = sources.tracks[int(rng.integers(len(sources.tracks)))]
     n_frames = max(2 * MIN_PART_FRAMES, round(model.n_frames * _log_uniform(rng, TIME_FACTORS)))
-    frames, bins, strong = [], [], []
+    parts: list[Part] = []
     at = 0
     while at < n_frames:
         wanted = max(MIN_PART_FRAMES, round(n_frames * rng.uniform(*PART_SHARES)))
         if n_frames - at - wanted < MIN_PART_FRAMES:
             wanted = n_frames - at
-        source = sources.tracks[int(rng.choice(len(sources.tracks), p=sources.shares))]
-        part = _part(source, wanted, rng, config)
-        frames.append(part.frame + at)
-        bins.append(part.bin)
-        strong.append(part.strong)
+        source = int(rng.choice(len(sources.tracks), p=sources.shares))
+        length = sources.tracks[source].n_frames
+        in_time = _log_uniform(rng, TIME_FACTORS)
+        semitones = int(rng.integers(MAX_SEMITONES + 1)) * (1 if rng.random() < 0.5 else -1)
+        n_taken = min(length, int(wanted / in_time) + 1)
+        parts.append(
+            Part(
+                source=source,
+                first=int(rng.integers(length - n_taken + 1)),
+                n_taken=n_taken,
+                n_frames=min(wanted, int(n_taken * in_time) + 1),
+                in_time=in_time,
+                semitones=semitones,
+            )
+        )
+        at += parts[-1].n_frames
+    return parts
+
+
+def synthetic(sources: Sources, number: int, *, seed: int, config: FingerprintConfig) -> TrackPeaks:
+    """Synthetic track number `number`."""
+    frames, bins, strong = [], [], []
+    at = 0
+    for part in recipe(sources, number, seed=seed):
+        made = _made(sources.tracks[part.source], part, config)
+        frames.append(made.frame + np.int32(at))
+        bins.append(made.bin)
+        strong.append(made.strong)
         at += part.n_frames
     frame, bin_ = np.concatenate(frames), np.concatenate(bins)
     order = np.lexsort((bin_, frame))
     cell = frame[order].astype(np.int64) * config.window + bin_[order]
     order = order[np.diff(cell, prepend=-1) > 0]  # two peaks may have met
-    return TrackPeaks(
-        frame=frame[order], bin=bin_[order], strong=np.concatenate(strong)[order], n_frames=n_frames
-    )
+    return TrackPeaks(frame=frame[order], bin=bin_[order], strong=np.concatenate(strong)[order], n_frames=at)
 
 
-def _part(source: TrackPeaks, wanted: int, rng: np.random.Generator, config: FingerprintConfig) -> TrackPeaks:
-    """Up to `wanted` frames made of a stretch of `source`, in no order."""
-    in_time = _log_uniform(rng, TIME_FACTORS)
-    semitones = int(rng.integers(MAX_SEMITONES + 1)) * (1 if rng.random() < 0.5 else -1)
-    n_taken = min(source.n_frames, int(wanted / in_time) + 1)
-    first = int(rng.integers(source.n_frames - n_taken + 1))
-    begin, end = np.searchsorted(source.frame, [first, first + n_taken])
-    frame = ((first + n_taken - 1 - source.frame[begin:end]) * in_time).astype(np.int32)
-    bin_ = np.rint(source.bin[begin:end] * 2 ** (semitones / 12)).astype(np.int32)
-    n_frames = min(wanted, int(n_taken * in_time) + 1)
+def _made(source: TrackPeaks, part: Part, config: FingerprintConfig) -> TrackPeaks:
+    """A part's peaks, in no order."""
+    begin, end = np.searchsorted(source.frame, [part.first, part.first + part.n_taken])
+    from_end = part.first + part.n_taken - 1 - source.frame[begin:end]
+    frame = (from_end * part.in_time).astype(np.int32)
+    bin_ = np.rint(source.bin[begin:end] * 2 ** (part.semitones / 12)).astype(np.int32)
     lowest, beyond = band(config)
-    kept = (bin_ >= lowest) & (bin_ < beyond) & (frame < n_frames)
+    kept = (bin_ >= lowest) & (bin_ < beyond) & (frame < part.n_frames)
     return TrackPeaks(
-        frame=frame[kept], bin=bin_[kept], strong=source.strong[begin:end][kept], n_frames=n_frames
+        frame=frame[kept], bin=bin_[kept], strong=source.strong[begin:end][kept], n_frames=part.n_frames
     )
 
 
