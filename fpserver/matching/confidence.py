@@ -38,9 +38,9 @@ class Tail:
         return float(np.interp(log(max(seconds, 0.1)), np.log(LENGTHS_S), self.locations))
 
 
-PLAIN = Tail((5.0, 4.0, 3.0, 3.0), 0.6)
-DENSE = Tail((5.0, 4.0, 3.0, 3.0), 0.6)
-WARPED = Tail((5.0, 4.0, 3.0, 3.0), 0.6)
+PLAIN = Tail((3.2, 2.9, 2.8, 2.7), 0.45)
+DENSE = Tail((3.4, 3.3, 3.1, 3.0), 0.52)
+WARPED = Tail((3.6, 3.3, 3.1, 3.0), 0.45)
 
 
 def false_accept_rate(score: float, tail: Tail, *, seconds: float, n_indexed: int, n_steps: int) -> float:
