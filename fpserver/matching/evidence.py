@@ -7,7 +7,7 @@ at the candidate's place, is compared with the sums at other shifts, in time and
 z-scores, of which the smaller counts, since a steady tone fits at every time and a click at every frequency.
 
 Ratios of likelihoods as weights: Neyman, Pearson, "On the problem of the most efficient tests of statistical
-hypotheses", 1933. docs/decisions/0008 says how the table was made and what it is worth.
+hypotheses", 1933. docs/decisions/0009 says how the table was made and what it is worth.
 """
 
 from dataclasses import dataclass
