@@ -3,8 +3,9 @@
     python -m loadtest.scale CORPUS [--tracks 0,20000,100000] [--clips 60] [--cells a,b]
 
 The catalogue is the corpus's tracks for reporting and for tuning; clips are cut from those for reporting, unknown ones
-from those in no catalogue. Stores of its own, in folders for temporary files: some 4 GB of memory and 5 GB of files for
-100,000 synthetic tracks. Writes scale.md, scale.json, scale_clips.csv and scale.png to loadtest/results/.
+from half of those in no catalogue; synthetic tracks are made of all others. Stores of its own, in folders for temporary
+files: some 4 GB of memory and 5 GB of files for 100,000 synthetic tracks. Writes scale.md, scale.json, scale_clips.csv
+and scale.png to loadtest/results/.
 """
 
 import argparse
@@ -23,21 +24,19 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fpserver.fingerprint.constellation import frames_per_s
 from fpserver.terms import TrackPeaks
 from loadtest.accuracy.clips import studio
 from loadtest.accuracy.judge import Judge
 from loadtest.accuracy.peer_fpserver import guesses_of
 from loadtest.accuracy.run import say
-from loadtest.corpus import Recording, Thirds, music, thirds
+from loadtest.corpus import Thirds, music, thirds
 from loadtest.scale import fitting, stock
 from loadtest.scale import page as pages
 from loadtest.scale.among import Held, Said, among, ask
 from loadtest.scale.figures import Asked, figures, judged, promises
-from loadtest.scale.heard import CONFIG, STUDIO, Heard, cells_to_ask, hear, readable, track_peaks
-from loadtest.scale.synthetic import Sources, recipe, synthetic
+from loadtest.scale.heard import CONFIG, STUDIO, Heard, apart, cells_to_ask, hear, readable, track_peaks
+from loadtest.scale.synthetic import Sources, synthetic
 
 RESULTS = Path(__file__).parent.parent / "results"
 WARM_UP = 5
@@ -51,13 +50,16 @@ def main() -> None:
     real = [*parts.reporting, *parts.tuning]
     cells = cells_to_ask(args.cells)
     say(f"fingerprints of {len(real)} tracks, and of {len(parts.unknown)} for the fit")
-    STUDIO[:] = [studio(args.corpus, parts.reporting, parts.unknown, args.seed)]
+    unheard, more = apart(parts.unknown)
+    STUDIO[:] = [studio(args.corpus, parts.reporting, unheard, args.seed)]
     with ProcessPoolExecutor(args.processes, mp_context=get_context("fork")) as pool:
         peaks = list(pool.map(track_peaks, [*real, *parts.unknown], chunksize=4))
         say(f"{len(cells)} cells of {args.clips} clips")
         heard = list(pool.map(hear, [(cell, i) for cell in cells for i in range(args.clips)], chunksize=4))
+    peaks_of = dict(zip([each.path for each in [*real, *parts.unknown]], peaks, strict=True))
+    sources = [peaks_of[each.path] for each in [*parts.tuning, *more]]
     material = fitting.Material(
-        catalogue=peaks[: len(real)],
+        sources=sources,
         reporting=peaks[: len(parts.reporting)],
         others=peaks[len(parts.reporting) :],
         clusters=[each.cluster for each in [*parts.tuning, *parts.unknown]],
@@ -65,7 +67,7 @@ def main() -> None:
     known = [each.hearing for each in heard if each.clip.parts and each.hearing is not None]
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        chunks = _catalogue(work / "stock", material.catalogue, args)
+        chunks = _catalogue(work / "stock", peaks[: len(real)], Sources.of(sources), args)
         fit = fitting.measured(work / "fit", material, known, CONFIG, seed=args.seed)
         say("fit measured")
         names = {i: each.name for i, each in enumerate(real, 1)}
@@ -85,23 +87,23 @@ def main() -> None:
         "promises": promises(sizes),
         "sizes": sizes,
         "held": held,
-        "own": {str(n): _own(asked, n, real, Sources.of(material.catalogue), args.seed) for n in args.tracks},
         "fit": fit,
     }
     _write(args.out, whole, asked, len(real))
 
 
-def _catalogue(folder: Path, real: Sequence[TrackPeaks], args: argparse.Namespace) -> list[stock.Chunk]:
+def _catalogue(
+    folder: Path, real: Sequence[TrackPeaks], sources: Sources, args: argparse.Namespace
+) -> list[stock.Chunk]:
     """Chunks of the real tracks and of the largest number of synthetic ones."""
     begin = time.perf_counter()
     folder.mkdir()
-    sources, config = Sources.of(real), CONFIG.fingerprint
     n_real = len(real)
     chunks = stock.write_all(
         folder,
         partial(_track, real, sources, args.seed),
         [1, *(n_real + 1 + n for n in dict.fromkeys([0, *args.tracks]))],
-        config,
+        CONFIG.fingerprint,
         processes=args.processes,
     )
     n_postings = sum(each.n_postings for each in chunks)
@@ -147,36 +149,16 @@ def _judged(heard: Heard, said: Said | None, names: Mapping[int, str], judge: Ju
     )
 
 
-def _own(
-    asked: Sequence[Asked], n: int, real: Sequence[Recording], sources: Sources, seed: int
-) -> dict[str, Any]:
-    """Of the best wrong candidates, how many are synthetic ones made of the clip's own track, and would by chance."""
-    number = {each.name: i for i, each in enumerate(real)}
-    found = [
-        (number[each.truth], int(step["wrong"]["track_id"]) - len(real))
-        for each in asked
-        for step in each.steps
-        if each.synthetic == n and each.truth and "wrong" in step
-    ]
-    made = [(truth, {part.source for part in recipe(sources, i, seed=seed)}) for truth, i in found if i > 0]
-    some = [{part.source for part in recipe(sources, i, seed=seed)} for i in range(1, min(n, 1000) + 1)]
-    chance = np.bincount([source for of in some for source in of], minlength=len(real)) / max(1, len(some))
-    return {
-        "all": len(found),
-        "synthetic": len(made),
-        "own": sum(truth in of for truth, of in made),
-        "expected": float(sum(chance[truth] for truth, _ in made)),
-    }
-
-
 def _setting(args: argparse.Namespace, parts: Thirds, seconds: float) -> list[str]:
+    unheard, more = apart(parts.unknown)
     hours = sum(each.seconds for each in [*parts.reporting, *parts.tuning]) / 3600
     return [
         f"{len(parts.reporting) + len(parts.tuning)} real tracks ({hours:.1f} h), known clips cut from "
-        f"{len(parts.reporting)} of them; unknown clips from {len(parts.unknown)} tracks in no catalogue. The same "
+        f"{len(parts.reporting)} of them; unknown clips from {len(unheard)} tracks in no catalogue. The same "
         f"{args.clips} clips a cell at every size, through the server's own walk, one at a time.",
-        "A synthetic track has the length of a real one and is spliced from parts of other real tracks of the "
-        "catalogue, each backwards, at a tempo of its own and moved by none to two semitones.",
+        "A synthetic track has the length of a real one and is spliced from parts of real ones, each backwards, at a "
+        "tempo of its own, a quarter of them moved by one or two semitones. They are made of "
+        f"{len(parts.tuning) + len(more)} tracks of other clusters than those of any clip.",
         f"Seed {args.seed}, {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
         f"{time.strftime('%Y-%m-%d')}, {seconds / 60:.0f} min.",
     ]

@@ -1,8 +1,4 @@
-"""The fit of synthetic tracks, measured: beside real ones of other clusters than the clips', as many of each.
-
-Two kinds of synthetic tracks: as the catalogue has them, and made of just those real tracks that they stand beside, so
-that what is due to the making and what is due to the material can be told apart.
-"""
+"""The fit of synthetic tracks, measured: beside real ones of other clusters than the clips', as many of each."""
 
 import asyncio
 from collections.abc import Sequence
@@ -27,7 +23,7 @@ OWN = -1  # group of the tracks that clips are cut from: one cluster, which is n
 class Material:
     """Real tracks."""
 
-    catalogue: Sequence[TrackPeaks]  # what synthetic tracks are made of
+    sources: Sequence[TrackPeaks]  # what synthetic tracks are made of
     reporting: Sequence[TrackPeaks]  # what clips are cut from
     others: Sequence[TrackPeaks]  # of other clusters than those
     clusters: Sequence[str]  # of the others
@@ -39,10 +35,9 @@ def measured(
     """All that page.py tells of the fit; clips evenly chosen."""
     folder.mkdir()
     n = len(material.others)
-    tracks = {"real": list(material.others)}
-    for kind, real in (("synthetic", material.catalogue), ("synthetic, of just these", material.others)):
-        sources = Sources.of(real)
-        tracks[kind] = [synthetic(sources, i, seed=seed, config=config.fingerprint) for i in range(1, n + 1)]
+    sources = Sources.of(material.sources)
+    made = [synthetic(sources, i, seed=seed, config=config.fingerprint) for i in range(1, n + 1)]
+    tracks = {"real": list(material.others), "synthetic": made}
     chunks = {
         kind: _chunk(folder / f"{i}.postings", of_kind, config)
         for i, (kind, of_kind) in enumerate(tracks.items())

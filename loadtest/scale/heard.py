@@ -1,6 +1,7 @@
 """What is asked about and what is asked: real tracks as the server keeps them, clips as it hears them."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,16 @@ def readable(parts: Thirds) -> Thirds:
             name: [each for each in getattr(parts, name) if samples_of(each.path, rate_hz) is not None]
             for name in ("tuning", "reporting", "unknown")
         }
+    )
+
+
+def apart(unknown: Sequence[Recording]) -> tuple[list[Recording], list[Recording]]:
+    """(what unknown clips are cut from, what synthetic tracks are made of): every second cluster each."""
+    clusters = sorted({each.cluster for each in unknown})
+    for_clips = set(clusters[::2])
+    return (
+        [each for each in unknown if each.cluster in for_clips],
+        [each for each in unknown if each.cluster not in for_clips],
     )
 
 

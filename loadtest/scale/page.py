@@ -17,7 +17,7 @@ def page(whole: Mapping[str, Any]) -> str:
         *_promises(whole["promises"]),
         *_cells(sizes),
         *_wrong(sizes),
-        *_chance(sizes, whole["own"]),
+        *_chance(sizes),
         *_cost(sizes),
         *_store(whole["held"]),
         *_fit(whole["fit"]),
@@ -94,7 +94,7 @@ def _wrong(sizes: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _chance(sizes: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
+def _chance(sizes: Mapping[str, Any]) -> Iterator[str]:
     yield "## The best wrong candidate"
     yield ""
     yield "Of every clip that took a step: 50 / 90 / 99 % quantile and highest of its score; clips with one at or below"
@@ -109,13 +109,6 @@ def _chance(sizes: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[str]:
             score = " / ".join(f"{each:.2f}" for each in wrong["score"])
             counts = (f"{each['measured']} ({each['promised']:g})" for each in wrong["below"].values())
             yield f"| {int(size):,} | {step} | {score} | {' | '.join(counts)} |"
-    yield ""
-    for size, of in own.items():
-        if of["synthetic"]:
-            yield (
-                f"- {int(size):,} synthetic: {of['synthetic']} of {of['all']} best wrong candidates are synthetic; "
-                f"{of['own']} of these hold a part of the clip's own track, by chance {of['expected']:.1f} would."
-            )
     yield ""
 
 

@@ -162,7 +162,6 @@ def test_a_promise_that_is_broken_is_said_to_be(tmp_path: Path) -> None:
             "promises": promises(found),
             "setting": ["Somewhere."],
             "held": {},
-            "own": {},
             "fit": {"shape": {}, "met": {}, "clips": 0, "tracks": 0, "by_chance": {"plain": {}}},
         }
     )
