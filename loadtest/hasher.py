@@ -116,6 +116,8 @@ class Answer:
     n_lookups: int
     n_postings: float
     left_out: float  # share of hashes whose lists are too long for the bound
+    n_real: int  # postings read of real tracks of other clusters
+    n_synthetic: int  # of synthetic ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +165,7 @@ def _zone(name: str, **settings: int) -> Variant:
 _SHORT = {"window": 1024, "hop": 256}
 _QUICK = {"window": 2048, "hop": 256}
 _LONG = {"window": 4096, "hop": 512}
+_LONG_CELLS = {"WHITENING_BINS": 24, "PEAK_BINS": 16}
 WINDOWS = "window/hop"
 VARIANTS = (
     Variant(
@@ -218,10 +221,26 @@ VARIANTS = (
         name="4096/512 in s and Hz",
         family=WINDOWS,
         settings={**_LONG, "max_delta_bins": 255},
-        constants={"WHITENING_BINS": 24, "PEAK_BINS": 16},
+        constants=_LONG_CELLS,
         timed=True,
     ),
+    *(
+        Variant(
+            name=f"4096/512 in s and Hz {strong}x{fan_out}",
+            family=WINDOWS,
+            settings={**_LONG, "max_delta_bins": 255, "strong_peaks_per_s": strong, "fan_out": fan_out},
+            constants=_LONG_CELLS,
+        )
+        for strong, fan_out in ((27, 1), (20, 1), (12, 2))
+    ),
     Variant(name="4096/512 in cells", family=WINDOWS, settings=_LONG, timed=True),
+    Variant(
+        name="4096/1024 in s and Hz",
+        family=WINDOWS,
+        settings={"window": 4096, "hop": 1024, "max_delta_frames": 15, "max_delta_bins": 255},
+        constants={"WHITENING_FRAMES": 10, "WHITENING_BINS": 24, "PEAK_FRAMES": 2, "PEAK_BINS": 16},
+        timed=True,
+    ),
     Variant(name="up to 3900 Hz", family="band", constants={"MAX_HZ": 3900.0}),
     _neighbourhood(2, 8),
     _neighbourhood(5, 8),
@@ -357,15 +376,19 @@ def _figures(
     index = MemoryIndex(heard.tracks, config, n_synthetic=n_synthetic)
     n_full = postings_per_s * 3600 * FULL_HOURS
     per_track = np.bincount(index.track_id)
-    asked = {}
+    n_real, n_made = per_track[: len(tracks) + 1].sum(), per_track[len(tracks) + 1 :].sum()
+    asked, met = {}, np.zeros(2)  # postings read, per posting there is: of real tracks, of synthetic ones
     for query in queries:
         answers: dict[str, list[Answer]] = {cell.name: [] for cell in CELLS}
         for clip, phases in zip(clips, heard.clips, strict=True):
             cluster = tracks[clip.track_id - 1].cluster
             own = [i for i, track in enumerate(tracks, 1) if track.cluster == cluster]
             ratio = n_full / (len(index) - per_track[own].sum())
-            answer = asyncio.run(_ask(index, query, clip, phases, config, own=own, ratio=ratio))
+            answer = asyncio.run(
+                _ask(index, query, clip, phases, config, own=own, n_tracks=len(tracks), ratio=ratio)
+            )
             answers[clip.cell].append(answer)
+            met += answer.n_real / (n_real - per_track[own].sum()), answer.n_synthetic / n_made
         asked[query.name] = {cell: _summed_up(those) for cell, those in answers.items()}
     return {
         "family": variant.family,
@@ -376,6 +399,7 @@ def _figures(
         "peaks_per_s": round(peaks_per_s, 2),
         "mb_per_hour": round(3600 * bytes_per_s / 1e6, 3),
         "postings_in_index": len(index),
+        "real_over_synthetic": round(float(met[0] / met[1]), 2),
         "queries": asked,
     }
 
@@ -410,9 +434,10 @@ async def _ask(
     config: FingerprintConfig,
     *,
     own: Sequence[int],
+    n_tracks: int,
     ratio: float,
 ) -> Answer:
-    """Ask for a clip; `own` are the tracks that share more with it than chance, `ratio` is full size over this."""
+    """Ask for a clip; `own`, of the `n_tracks` real ones, are of its cluster, `ratio` is full size over this."""
     pairs = query_of(
         phases[: query.phases],
         config,
@@ -436,6 +461,8 @@ async def _ask(
         n_lookups=len(hashes),
         n_postings=len(found) * ratio,
         left_out=found.n_stopped / max(1, len(hashes)),
+        n_real=int(np.count_nonzero((found.track_id <= n_tracks) & ~np.isin(found.track_id, own))),
+        n_synthetic=int(np.count_nonzero(found.track_id > n_tracks)),
     )
 
 
@@ -489,9 +516,10 @@ def page_of(report: Mapping[str, Any]) -> str:
         f"{setting['clips']} clips a cell of {setting['tracks']} tuning tracks, among {setting['hours']} h of "
         f"synthetic ones; chance alignments counted as {FULL_HOURS:,.0f} h (100,000 tracks) have them, postings "
         "bounded as there. In a cell: percent of clips whose true alignment is first / among 40 / among 300 by "
-        "votes, before anything is verified. Mean: of the cells, among 300; difference: paired, to the default, "
-        f"± standard error, points. MB per hour at {BYTES_PER_POSTING:g} B a posting and {BITS_PER_PEAK:g} bits a "
-        "peak. Look-ups, and postings read at 100,000 tracks: of the median clip, mean of the cells. Left out: "
+        "votes, before anything is verified. Mean: of the cells, among 300. Clean, noisy: paired difference of "
+        "the clean and of the other cells to the default, among 300, ± standard error, points. MB per hour at "
+        f"{BYTES_PER_POSTING:g} B a posting and {BITS_PER_PEAK:g} bits a peak. Look-ups, and postings read at "
+        "100,000 tracks: of the median clip, mean of the cells. Left out: "
         "hashes whose lists are too long for the bound.",
         "",
     ]
@@ -511,6 +539,19 @@ def page_of(report: Mapping[str, Any]) -> str:
         lines += [_row(query, default, query, default["queries"][DENSE.name]) for query in default["queries"]]
     lines += [
         "",
+        "## Synthetic tracks",
+        "",
+        "Postings read of real tracks of other clusters, per posting that these have, over the same of synthetic "
+        "tracks: above 1, real chance is harder than counted.",
+        "",
+        "| variant | real over synthetic |",
+        "|---|---|",
+        *(
+            f"| {name} | {each['real_over_synthetic']:.2f} |"
+            for name, each in variants.items()
+            if "real_over_synthetic" in each
+        ),
+        "",
         "## Extraction",
         "",
         "Decoded samples to fingerprint on one core, processor time, three tracks, the least of three.",
@@ -529,7 +570,7 @@ def page_of(report: Mapping[str, Any]) -> str:
 
 def _head(first: str) -> list[str]:
     columns = [first, "strong x fan-out", "bits", "MB/h", *(cell.name for cell in CELLS)]
-    columns += ["mean", "difference", "look-ups", "postings", "left out"]
+    columns += ["mean", "clean", "noisy", "look-ups", "postings", "left out"]
     return [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
 
 
@@ -546,11 +587,18 @@ def _row(name: str, variant: Mapping[str, Any], query: str, basis: Mapping[str, 
             for each in cells.values()
         ),
         f"{100 * np.mean([likely(each['higher'], FIRST[-1]).mean() for each in cells.values()]):.1f}",
-        "-" if basis is None or cells is basis else "{:+.1f} ± {:.1f}".format(*paired(cells, basis)),
+        *(_difference(cells, basis, kind) for kind in (True, False)),
         *(f"{np.mean([each[key] for each in cells.values()]):,.0f}" for key in ("lookups", "postings")),
         f"{np.mean([each['left_out'] for each in cells.values()]):.0%}",
     ]
     return f"| {' | '.join(map(str, columns))} |"
+
+
+def _difference(cells: Mapping[str, Any], basis: Mapping[str, Any] | None, is_clean: bool) -> str:
+    if basis is None or cells is basis:
+        return "-"
+    some = {name: each for name, each in cells.items() if name.startswith("clean") == is_clean}
+    return "{:+.1f} ± {:.1f}".format(*paired(some, basis)) if some else "-"
 
 
 def paired(cells: Mapping[str, Any], basis: Mapping[str, Any]) -> tuple[float, float]:
