@@ -15,7 +15,7 @@ from loadtest.scale import fit, stock
 from loadtest.scale.among import Chance, among, ask_all_steps
 from loadtest.scale.synthetic import Sources, synthetic
 
-MAX_CLIPS = 300
+MAX_CLIPS = 150  # all steps of each, at every kind of track
 OWN = -1  # group of the tracks that clips are cut from: one cluster, which is none of the others
 
 
