@@ -2,7 +2,7 @@
 
 The best score that a clip reaches with tracks it does not come from has an exponential tail (maxima of many bounded
 trials: Gumbel, "Statistics of Extremes", 1958). For a catalogue of REFERENCE_POSTINGS postings, and with n_indexed
-postings in proportion,
+postings in proportion (down to MIN_POSTINGS: a small catalogue, too, fills a step's candidates),
 
     false accepts per clip above score s  =  n_indexed / REFERENCE_POSTINGS · exp((location − s) / scale)
 
@@ -18,6 +18,7 @@ import numpy as np
 
 LARGEST_EXPONENT = 100.0  # the rate is 1 long before; keeps exp within a float
 REFERENCE_POSTINGS = 2_000_000  # 24 h of music at the default settings
+MIN_POSTINGS = 500_000
 LENGTHS_S = (
     1.0,
     2.0,
@@ -46,7 +47,7 @@ WARPED = Tail((3.6, 3.3, 3.1, 3.0), 0.45)
 def false_accept_rate(score: float, tail: Tail, *, seconds: float, n_indexed: int, n_steps: int) -> float:
     """Expected wrong answers per unknown clip at this score or above, 0..1, over all steps of the search."""
     exponent = min((tail.location(seconds) - score) / tail.scale, LARGEST_EXPONENT)
-    return min(1.0, n_steps * max(n_indexed, 1) / REFERENCE_POSTINGS * exp(exponent))
+    return min(1.0, n_steps * max(n_indexed, MIN_POSTINGS) / REFERENCE_POSTINGS * exp(exponent))
 
 
 def confidence(rate: float) -> float:

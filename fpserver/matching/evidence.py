@@ -86,9 +86,9 @@ class ClipMap:
         return float(self._cells[self._places(peaks, alignment, warp)[1]].sum(dtype=np.float64))
 
     def evidence(self, candidate: Candidate, peaks: Peaks) -> Evidence | None:
-        """Judge one candidate; None where the track predicts too few peaks in the clip."""
+        """Judge one candidate; None where the track predicts too few peaks, or the clip is too short to compare."""
         frame, place = self._places(peaks, candidate.alignment, candidate.warp)
-        if len(frame) < MIN_PREDICTED:
+        if len(frame) < MIN_PREDICTED or self._n_time == len(OWN_SHIFTS):
             return None
         sums = self._cells[place[None, :] + self._shifts].sum(axis=1, dtype=np.float64)
         best = int(np.argmax(sums[: len(OWN_SHIFTS)]))

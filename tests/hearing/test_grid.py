@@ -34,7 +34,7 @@ SEMITONE = 2 ** (1 / 12)
 
 CELLS = (
     Cell(name="clean 1 s", duration_s=1.01, least=11),
-    Cell(name="clean 2 s", duration_s=2.0, least=19),
+    Cell(name="clean 2 s", duration_s=2.0, least=17),
     Cell(name="clean 5 s", duration_s=5.0, least=20),
     Cell(name="noise 0 dB 5 s", duration_s=5.0, least=18, damage=under(0)),
     Cell(name="noise -6 dB 5 s", duration_s=5.0, least=16, damage=under(-6)),
