@@ -145,16 +145,12 @@ def _density(strong: int, fan_out: int) -> Variant:
 
 def _neighbourhood(frames: int, bins: int) -> Variant:
     constants = {"PEAK_FRAMES": frames, "PEAK_BINS": bins}
-    return Variant(
-        name=f"peak ±{frames} x ±{bins}", family="peak neighbourhood, frames x bins", constants=constants
-    )
+    return Variant(name=f"peak ±{frames} x ±{bins}", family="peak neighbourhood", constants=constants)
 
 
 def _whitening(frames: int, bins: int) -> Variant:
     constants = {"WHITENING_FRAMES": frames, "WHITENING_BINS": bins}
-    return Variant(
-        name=f"mean of ±{frames} x ±{bins}", family="whitening, frames x bins", constants=constants
-    )
+    return Variant(name=f"mean of ±{frames} x ±{bins}", family="whitening", constants=constants)
 
 
 def _zone(name: str, **settings: int) -> Variant:
