@@ -4,7 +4,7 @@
 
 The catalogue is the corpus's tracks for reporting and for tuning; clips are cut from those for reporting, unknown ones
 from half of those in no catalogue; synthetic tracks are made of all others. Stores of its own, in folders for temporary
-files: some 4 GB of memory and 5 GB of files for 100,000 synthetic tracks. Writes scale.md, scale.json, scale_clips.csv
+files: some 6 GB of memory and 7 GB of files for 100,000 synthetic tracks. Writes scale.md, scale.json, scale_clips.csv
 and scale.png to loadtest/results/.
 """
 
