@@ -5,8 +5,7 @@ dense    many hashes, of frames at two phases
 warped   few hashes under each hypothesis of another speed, tempo or pitch
 
 Each step: pair the peaks, look up, count votes, read the candidates' peaks around their alignments, judge. What a step
-may look up and read is bounded by the settings, whatever the clip and the catalogue. A clip's own thread of pure work
-does all but the reading.
+may look up and read is bounded by the settings, whatever the clip and the catalogue.
 """
 
 from collections import defaultdict

@@ -1,7 +1,8 @@
 """An index in memory, for measurements of the search alone: real tracks, and synthetic ones among them.
 
 A synthetic track is a real one backwards, its peaks moved by factors of its own in time and in frequency: as dense, as
-tonal and as repetitive as music is, and no music that anybody asks about. `loadtest.scale` says how well that fits.
+tonal and as repetitive as music is, and no music that anybody asks about. `loadtest.scale`, whose synthetic tracks are
+spliced from several, says how well that fits.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fpserver.config import FingerprintConfig
-from fpserver.fingerprint.constellation import band, frames_per_s
+from fpserver.fingerprint.constellation import band
 from fpserver.fingerprint.landmarks import fingerprint_of, track_landmarks
 from fpserver.terms import Constellation, Hashes, Lookup, Peaks, TrackPeaks, Window
 
@@ -100,11 +101,6 @@ def backwards(peaks: TrackPeaks, in_time: float, in_bins: float, config: Fingerp
         strong=peaks.strong[order],
         n_frames=int(peaks.n_frames * in_time) + 1,
     )
-
-
-def hours(index_peaks: Sequence[Peaks], config: FingerprintConfig) -> float:
-    """Length of tracks."""
-    return sum(each.n_frames for each in index_peaks) / frames_per_s(config) / 3600
 
 
 def _factor(rng: np.random.Generator, ends: tuple[float, float]) -> float:
