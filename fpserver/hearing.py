@@ -4,6 +4,7 @@ Samples are made and used up here: they never cross a process border. A file tha
 instead of audio is unpacked, so that fingerprints made elsewhere walk the same way as sound.
 """
 
+from math import inf
 from pathlib import Path
 from time import perf_counter
 
@@ -14,7 +15,7 @@ from fpserver.errors import AudioTooShort
 from fpserver.fingerprint import wire
 from fpserver.fingerprint.cells import levels_of
 from fpserver.fingerprint.constellation import constellation_of
-from fpserver.terms import Constellation, Detail, Hearing, Metadata
+from fpserver.terms import Constellation, Detail, Hearing, Metadata, Samples
 
 
 def hear_clip(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) -> Hearing:
@@ -30,7 +31,8 @@ def hear_clip(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) ->
         max_s=audio.max_clip_s,
         max_bytes=audio.max_clip_bytes,
         min_s=audio.min_clip_s,
-        is_clip=True,
+        cut=True,
+        detailed_s=inf,
     )
 
 
@@ -47,7 +49,8 @@ def hear_track(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) -
         max_s=audio.max_track_s,
         max_bytes=audio.max_track_bytes,
         min_s=audio.min_clip_s,
-        is_clip=False,
+        cut=False,
+        detailed_s=0.0,
     )
 
 
@@ -58,8 +61,15 @@ def hear_recording(path: Path, audio: AudioConfig, fingerprint: FingerprintConfi
         AudioError: it cannot be used as audio, or is longer than `audio.max_track_s`.
         FingerprintInvalid, FingerprintForeign: it is a fingerprint body that cannot be used.
     """
-    hearing = hear_track(path, audio, fingerprint)
-    return hear_clip(path, audio, fingerprint) if hearing.duration_s <= audio.max_clip_s else hearing
+    return _hear(
+        path,
+        fingerprint,
+        max_s=audio.max_track_s,
+        max_bytes=audio.max_track_bytes,
+        min_s=audio.min_clip_s,
+        cut=False,
+        detailed_s=audio.max_clip_s,
+    )
 
 
 def tags_of(path: Path, name: str) -> Metadata:
@@ -67,26 +77,35 @@ def tags_of(path: Path, name: str) -> Metadata:
     return read_tags(path, name)
 
 
+def detail_of(samples: Samples, config: FingerprintConfig) -> Detail:
+    """What a clip is heard with beyond its peaks."""
+    between = constellation_of(samples[config.hop // 2 :], config)
+    return Detail(between=between, levels=levels_of(samples, config))
+
+
 def _hear(
-    path: Path, config: FingerprintConfig, *, max_s: float, max_bytes: int, min_s: float, is_clip: bool
+    path: Path,
+    config: FingerprintConfig,
+    *,
+    max_s: float,
+    max_bytes: int,
+    min_s: float,
+    cut: bool,
+    detailed_s: float,
 ) -> Hearing:
-    """A clip is heard in detail, and cut where it is too long; a track is refused."""
+    """What is longer than `max_s` is cut or refused; what is no longer than `detailed_s` is heard in detail."""
     start = perf_counter()
     if wire.is_fingerprint(path):
-        hearing = wire.unpack_file(path, config, min_s=min_s, max_s=max_s, max_bytes=max_bytes, cut=is_clip)
+        hearing = wire.unpack_file(path, config, min_s=min_s, max_s=max_s, max_bytes=max_bytes, cut=cut)
         _refuse_if_shorter_than_a_frame(hearing.constellation)
         return hearing
-    sound = decode(path, rate_hz=config.rate_hz, max_s=max_s, max_bytes=max_bytes, min_s=min_s, cut=is_clip)
+    sound = decode(path, rate_hz=config.rate_hz, max_s=max_s, max_bytes=max_bytes, min_s=min_s, cut=cut)
     decoded = perf_counter()
     constellation = constellation_of(sound.samples, config)
     _refuse_if_shorter_than_a_frame(constellation)
-    detail = None
-    if is_clip:
-        between = constellation_of(sound.samples[config.hop // 2 :], config)
-        detail = Detail(between=between, levels=levels_of(sound.samples, config))
     return Hearing(
         constellation=constellation,
-        detail=detail,
+        detail=detail_of(sound.samples, config) if sound.duration_s <= detailed_s else None,
         duration_s=sound.duration_s,
         truncated=sound.truncated,
         timings_s={"audio": decoded - start, "fingerprint": perf_counter() - decoded},

@@ -72,14 +72,19 @@ async def identify_file(services: Services, path: Path, options: IdentifyOptions
     )
     clock = Clock(hearing.timings_s)
     clock.spent_s["pool"] = max(0.0, perf_counter() - start - sum(hearing.timings_s.values()))
-    identification = await _identify(services, hearing, options, clock)
+    identification = await identify_hearing(services, hearing, options, clock)
     _measure(identification)
     return identification
 
 
-async def _identify(
+async def identify_hearing(
     services: Services, hearing: Hearing, options: IdentifyOptions, clock: Clock
 ) -> Identification:
+    """Identify a clip that was heard already; the clock is told the time of each stage.
+
+    Raises:
+        StoreUnavailable: no shard answers.
+    """
     max_rate = options.max_false_accept_rate or services.config.matching.max_false_accept_rate
     matches: list[IdentifiedMatch] = []
     steps: list[Step] = []

@@ -22,7 +22,7 @@ from fpserver.config import Config
 from fpserver.fingerprint.cells import levels_from_peaks
 from fpserver.fingerprint.constellation import band
 from fpserver.fingerprint.query import query_of, warped_query_of
-from fpserver.matching.candidates import candidates_of, hits_of, part_of
+from fpserver.matching.candidates import candidates_of, hits_of, split
 from fpserver.matching.confidence import DENSE, PLAIN, WARPED, Tail
 from fpserver.matching.evidence import ClipMap
 from fpserver.matching.verdict import matches_of
@@ -198,12 +198,11 @@ def _candidates(
     hits = hits_of(found, hash_of_landmark, query.landmarks.offset, max_hits=matching.max_hits)
     if query.warp_of is None:
         return candidates_of(hits, max_candidates=matching.max_candidates)
+    warps = hypotheses()
     under_all = [
         candidate
-        for i, warp in enumerate(hypotheses())
-        for candidate in candidates_of(
-            part_of(hits, query.warp_of == i), max_candidates=CANDIDATES_PER_WARP, warp=warp
-        )
+        for warp, some in zip(warps, split(hits, query.warp_of, len(warps)), strict=True)
+        for candidate in candidates_of(some, max_candidates=CANDIDATES_PER_WARP, warp=warp)
     ]
     return sorted(under_all, key=lambda each: -each.votes)[: matching.max_candidates]
 

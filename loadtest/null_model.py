@@ -25,12 +25,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fpserver.config import Config
-from fpserver.fingerprint.cells import levels_of
 from fpserver.fingerprint.constellation import constellation_of
+from fpserver.hearing import detail_of
 from fpserver.matching.confidence import DENSE, PLAIN, REFERENCE_POSTINGS, WARPED, Tail, false_accept_rate
 from fpserver.matching.confidence import LENGTHS_S as LENGTHS_OF_TAIL
 from fpserver.search import Clock, search
-from fpserver.terms import Constellation, Detail, Hearing, Samples
+from fpserver.terms import Constellation, Hearing, Samples
 from loadtest.accuracy.cells import Cell, Codec, Noise, Room
 from loadtest.accuracy.clips import Studio, at_11025, render, studio
 from loadtest.corpus import Recording, as_samples, music, samples_of, thirds
@@ -105,10 +105,9 @@ def main() -> None:
 def hearing_of(samples: Samples) -> Hearing:
     """What the server hears of a clip."""
     config = CONFIG.fingerprint
-    between = constellation_of(samples[config.hop // 2 :], config)
     return Hearing(
         constellation=constellation_of(samples, config),
-        detail=Detail(between=between, levels=levels_of(samples, config)),
+        detail=detail_of(samples, config),
         duration_s=len(samples) / RATE_HZ,
         truncated=False,
         timings_s={},

@@ -63,7 +63,11 @@ def constellation_of(samples: Samples, config: FingerprintConfig) -> Constellati
 
 def thin(constellation: Constellation, peaks_per_s: int, config: FingerprintConfig) -> Constellation:
     """The highest peaks: those with fewer than `peaks_per_s` higher ones within ±0.5 s."""
-    kept = is_among_highest(constellation, peaks_per_s, config)
+    return some_of(constellation, is_among_highest(constellation, peaks_per_s, config))
+
+
+def some_of(constellation: Constellation, kept: npt.NDArray[np.bool_]) -> Constellation:
+    """The peaks that are kept."""
     return Constellation(
         frame=constellation.frame[kept],
         bin=constellation.bin[kept],

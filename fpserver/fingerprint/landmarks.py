@@ -46,9 +46,13 @@ def unpack(hashes: Hashes) -> tuple[Bins, Bins, Frames]:
 def landmarks_of(peaks: Peaks, config: FingerprintConfig, *, fan_out: int) -> Landmarks:
     """Every peak paired with the nearest `fan_out` peaks of its target zone."""
     anchor, target = pairs_of(peaks, config, fan_out=fan_out)
+    return Landmarks(hash=hashes_of(peaks, anchor, target), offset=peaks.frame[anchor])
+
+
+def hashes_of(peaks: Peaks, anchor: npt.NDArray[np.intp], target: npt.NDArray[np.intp]) -> Hashes:
+    """Hash of each pair of peaks."""
     frame, bin_ = peaks.frame, peaks.bin
-    hashes = pack(bin_[anchor], bin_[target] - bin_[anchor], frame[target] - frame[anchor])
-    return Landmarks(hash=hashes, offset=frame[anchor])
+    return pack(bin_[anchor], bin_[target] - bin_[anchor], frame[target] - frame[anchor])
 
 
 def fingerprint_of(constellation: Constellation, config: FingerprintConfig) -> Fingerprint:

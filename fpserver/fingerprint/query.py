@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fpserver.config import FingerprintConfig
-from fpserver.fingerprint.constellation import band, ranks_of
-from fpserver.fingerprint.landmarks import pack, pairs_of
+from fpserver.fingerprint.constellation import band, ranks_of, some_of
+from fpserver.fingerprint.landmarks import hashes_of, pack, pairs_of
 from fpserver.terms import Constellation, Landmarks, Warp
 
 Indices = npt.NDArray[np.intp]
@@ -36,10 +36,9 @@ def query_of(
     """
     hashes, offsets, prominence = [], [], []
     for each in constellations:
-        rank = ranks_of(each, config)
-        peaks, rank = _thinned(each, rank, peaks_per_s)
+        peaks, rank = _thinned(each, peaks_per_s, config)
         anchor, target = pairs_of(peaks, config, fan_out=fan_out)
-        hashes.append(_hashes(peaks, anchor, target))
+        hashes.append(hashes_of(peaks, anchor, target))
         offsets.append(peaks.frame[anchor])
         prominence.append(_drown(rank, anchor, target))
     first = np.argsort(np.concatenate(prominence), kind="stable")[:max_landmarks]
@@ -65,7 +64,7 @@ def warped_query_of(
     Returns:
         Landmarks with the clip's own frames as offsets, and which warp each belongs to.
     """
-    peaks, rank = _thinned(constellation, ranks_of(constellation, config), peaks_per_s)
+    peaks, rank = _thinned(constellation, peaks_per_s, config)
     anchor, target = pairs_of(peaks, config, fan_out=fan_out)
     first = np.argsort(_drown(rank, anchor, target), kind="stable")[:max_hashes]
     anchor, target = anchor[first, None], target[first, None]
@@ -90,26 +89,15 @@ def warped_query_of(
 
 
 def _thinned(
-    constellation: Constellation, rank: npt.NDArray[np.int32], peaks_per_s: int
+    constellation: Constellation, peaks_per_s: int, config: FingerprintConfig
 ) -> tuple[Constellation, npt.NDArray[np.int32]]:
+    """The highest peaks, and the rank of each."""
+    rank = ranks_of(constellation, config)
     kept = rank < peaks_per_s
-    return (
-        Constellation(
-            frame=constellation.frame[kept],
-            bin=constellation.bin[kept],
-            level=constellation.level[kept],
-            n_frames=constellation.n_frames,
-        ),
-        rank[kept],
-    )
+    return some_of(constellation, kept), rank[kept]
 
 
 def _drown(rank: npt.NDArray[np.int32], anchor: Indices, target: Indices) -> npt.NDArray[np.float64]:
     """How early noise takes a pair away: grows with the ranks of both peaks."""
     lost: npt.NDArray[np.float64] = np.log1p(rank[anchor]) + np.log1p(rank[target])
     return lost
-
-
-def _hashes(peaks: Constellation, anchor: Indices, target: Indices) -> npt.NDArray[np.uint32]:
-    frame, bin_ = peaks.frame, peaks.bin
-    return pack(bin_[anchor], bin_[target] - bin_[anchor], frame[target] - frame[anchor])

@@ -8,6 +8,8 @@ phases. Under a warp the clip's frames count at its speed, and only hits that we
 Wang, "An Industrial-Strength Audio Search Algorithm", ISMIR 2003, section 2.3.
 """
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -88,21 +90,25 @@ def candidates_of(hits: Hits, *, max_candidates: int, warp: Warp = AS_PLAYED) ->
     return candidates
 
 
-def part_of(hits: Hits, chosen: npt.NDArray[np.bool_]) -> Hits:
-    """The hits of some of the clip's landmarks.
+def split(hits: Hits, group_of_landmark: npt.NDArray[np.int64], n_groups: int) -> Iterator[Hits]:
+    """The hits of each group of the clip's landmarks, in the order of the groups.
 
     Args:
         hits: of all landmarks.
-        chosen: for each landmark of the clip, whether its hits are wanted, (n_landmarks,).
+        group_of_landmark: 0..n_groups - 1, (n_landmarks,).
+        n_groups: how many groups there are.
     """
-    some = chosen[hits.landmark]
-    return Hits(
-        track_id=hits.track_id[some],
-        track_offset=hits.track_offset[some],
-        query_offset=hits.query_offset[some],
-        weight=hits.weight[some],
-        landmark=hits.landmark[some],
-    )
+    group = group_of_landmark[hits.landmark]
+    order = np.argsort(group, kind="stable")
+    for first, last in pairwise(np.searchsorted(group[order], np.arange(n_groups + 1)).tolist()):
+        some = order[first:last]
+        yield Hits(
+            track_id=hits.track_id[some],
+            track_offset=hits.track_offset[some],
+            query_offset=hits.query_offset[some],
+            weight=hits.weight[some],
+            landmark=hits.landmark[some],
+        )
 
 
 def _weight(found: Lookup) -> npt.NDArray[np.float64]:

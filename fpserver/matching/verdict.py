@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fpserver.matching.candidates import AS_PLAYED
 from fpserver.matching.confidence import Tail, confidence, false_accept_rate
 from fpserver.matching.evidence import ClipMap, Evidence
 from fpserver.matching.warp import refined, settled
-from fpserver.terms import Candidate, Match, Peaks, Warp
+from fpserver.terms import Candidate, Match, Peaks
 
-AS_PLAYED = Warp()
 MAX_SETTLED = 2  # of the best, whose speed is looked at once more
 FIT_SCALE = 10.0  # of a fit against a vote, where only the order counts
 VOTE_WEIGHT = 0.5  # of the root of the votes against a standard deviation of evidence

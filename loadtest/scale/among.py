@@ -14,7 +14,7 @@ from fpserver.config import Config
 from fpserver.dsp_pool import DspPool
 from fpserver.fingerprint.constellation import frames_per_s
 from fpserver.fingerprint.stamp import stamp
-from fpserver.identify import IdentifyOptions, _identify
+from fpserver.identify import IdentifyOptions, identify_hearing
 from fpserver.index.store import FUNCTIONS, Index
 from fpserver.search import Clock, search
 from fpserver.services import Services
@@ -103,7 +103,7 @@ async def ask(index: Index, hearing: Hearing, config: Config) -> Said:
         pool=cast(DspPool, nobody),
     )
     options = IdentifyOptions(limit=LIMIT, explain=True)
-    found = await _identify(services, hearing, options, Clock({}))
+    found = await identify_hearing(services, hearing, options, Clock({}))
     matches = [
         {
             "track_id": each.match.track_id,

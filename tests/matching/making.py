@@ -9,11 +9,12 @@ from fpserver.config import FingerprintConfig
 from fpserver.fingerprint.cells import levels_of
 from fpserver.fingerprint.constellation import band, constellation_of
 from fpserver.fingerprint.landmarks import fingerprint_of, landmarks_of
+from fpserver.hearing import detail_of
 from fpserver.matching.candidates import candidates_of, hits_of
 from fpserver.matching.confidence import PLAIN
 from fpserver.matching.evidence import ClipMap
 from fpserver.matching.verdict import matches_of
-from fpserver.terms import Constellation, Detail, Hashes, Hearing, Hits, Lookup, Match, Peaks, Samples, Window
+from fpserver.terms import Constellation, Hashes, Hearing, Hits, Lookup, Match, Peaks, Samples, Window
 
 CONFIG = FingerprintConfig()
 
@@ -25,10 +26,9 @@ def dense(samples: Samples) -> Constellation:
 
 def heard(samples: Samples) -> Hearing:
     """A clip as a child process hears it."""
-    between = constellation_of(samples[CONFIG.hop // 2 :], CONFIG)
     return Hearing(
         constellation=dense(samples),
-        detail=Detail(between=between, levels=levels_of(samples, CONFIG)),
+        detail=detail_of(samples, CONFIG),
         duration_s=len(samples) / CONFIG.rate_hz,
         truncated=False,
         timings_s={},

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fpserver.matching.candidates import candidates_of, hits_of, part_of
+from fpserver.matching.candidates import candidates_of, hits_of, split
 from fpserver.terms import Hits, Lookup, Warp
 
 
@@ -87,10 +87,11 @@ def test_the_hits_of_some_of_the_landmarks_are_theirs_alone() -> None:
         n_indexed=1000,
     )
     given = hits_of(found, np.array([1, 0, 1]), np.array([3, 4, 8], np.int32), max_hits=100)
-    some = part_of(given, np.array([True, False, False]))
+    some, _ = split(given, np.array([0, 1, 1]), 2)
     assert (some.track_id.tolist(), some.query_offset.tolist()) == ([6, 7], [3, 3])
-    assert len(part_of(given, np.array([True, True, True]))) == len(given) == 5
-    assert not len(part_of(given, np.zeros(3, np.bool_)))
+    everything, nothing = split(given, np.zeros(3, np.int64), 2)
+    assert len(everything) == len(given) == 5
+    assert not len(nothing)
 
 
 def test_a_hash_that_stands_twice_in_the_clip_hits_twice() -> None:
