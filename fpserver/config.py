@@ -78,23 +78,25 @@ class MatchingConfig(Section, frozen=True):
     """What counts as found, and what each step of a search may cost."""
 
     max_false_accept_rate: Annotated[float, Meta(gt=0, lt=1)] = 1e-4
-    max_candidates: Positive = 300  # per step, by votes; their peaks are read
-    max_verified: Positive = 40  # of these, by votes and a quick fit
+    max_verified: Positive = 40  # of a step's candidates, by votes and a quick fit
     max_hits: Positive = 2_000_000  # weighed per step; hashes with fewest hits first
     plain_peaks_per_s: Positive = 24  # of the clip, in the first step
     plain_fan_out: Positive = 5  # pairs per anchor of the clip
     plain_max_lookups: Positive = 1500
     plain_max_postings: Positive = 600_000
+    plain_max_candidates: Positive = 300  # by votes; their peaks are read
     dense_peaks_per_s: Positive = 60  # the same in the second step, taken while unsure
     dense_fan_out: Positive = 12
     dense_max_lookups: Positive = 10_500
     dense_max_postings: Positive = 900_000
+    dense_max_candidates: Positive = 1000
     warped_peaks_per_s: Positive = (
         18  # the same in the third: other speeds, tempos, pitches; all of them together
     )
     warped_fan_out: Positive = 3
     warped_max_lookups: Positive = 8_000
     warped_max_postings: Positive = 500_000
+    warped_max_candidates: Positive = 300
 
 
 class TracksConfig(Section, frozen=True):

@@ -158,6 +158,7 @@ def _explained(step: Step) -> dict[str, Any]:
                 "z_time": match.z_time,
                 "z_bin": match.z_bin,
                 "score": match.score,
+                "lead": match.lead,
                 "false_accept_rate": match.false_accept_rate,
             }
             for match in step.ranked[:EXPLAINED_CANDIDATES]

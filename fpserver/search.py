@@ -23,7 +23,6 @@ from fpserver.fingerprint.cells import levels_from_peaks
 from fpserver.fingerprint.constellation import band
 from fpserver.fingerprint.query import query_of, warped_query_of
 from fpserver.matching.candidates import candidates_of, hits_of, split
-from fpserver.matching.confidence import DENSE, PLAIN, WARPED, Tail
 from fpserver.matching.evidence import ClipMap
 from fpserver.matching.verdict import matches_of
 from fpserver.matching.warp import hypotheses
@@ -78,7 +77,7 @@ class _Query:
 
     landmarks: Landmarks
     max_postings: int
-    tail: Tail
+    max_candidates: int
     warp_of: npt.NDArray[np.int64] | None = None
 
 
@@ -122,9 +121,6 @@ async def _step(
             candidates,
             peaks,
             max_verified=config.matching.max_verified,
-            tail=query.tail,
-            seconds=hearing.duration_s,
-            n_indexed=found.n_indexed,
             n_steps=N_STEPS,
         )
     return Step(
@@ -157,7 +153,11 @@ def _plain(hearing: Hearing, config: Config) -> _Query:
         fan_out=matching.plain_fan_out,
         max_landmarks=matching.plain_max_lookups,
     )
-    return _Query(landmarks=landmarks, max_postings=matching.plain_max_postings, tail=PLAIN)
+    return _Query(
+        landmarks=landmarks,
+        max_postings=matching.plain_max_postings,
+        max_candidates=matching.plain_max_candidates,
+    )
 
 
 def _dense(hearing: Hearing, config: Config) -> _Query:
@@ -170,7 +170,11 @@ def _dense(hearing: Hearing, config: Config) -> _Query:
         fan_out=matching.dense_fan_out,
         max_landmarks=matching.dense_max_lookups,
     )
-    return _Query(landmarks=landmarks, max_postings=matching.dense_max_postings, tail=DENSE)
+    return _Query(
+        landmarks=landmarks,
+        max_postings=matching.dense_max_postings,
+        max_candidates=matching.dense_max_candidates,
+    )
 
 
 def _warped(hearing: Hearing, config: Config) -> _Query:
@@ -184,7 +188,10 @@ def _warped(hearing: Hearing, config: Config) -> _Query:
         max_hashes=matching.warped_max_lookups,
     )
     return _Query(
-        landmarks=landmarks, max_postings=matching.warped_max_postings, tail=WARPED, warp_of=warp_of
+        landmarks=landmarks,
+        max_postings=matching.warped_max_postings,
+        max_candidates=matching.warped_max_candidates,
+        warp_of=warp_of,
     )
 
 
@@ -197,14 +204,14 @@ def _candidates(
     matching = config.matching
     hits = hits_of(found, hash_of_landmark, query.landmarks.offset, max_hits=matching.max_hits)
     if query.warp_of is None:
-        return candidates_of(hits, max_candidates=matching.max_candidates)
+        return candidates_of(hits, max_candidates=query.max_candidates)
     warps = hypotheses()
     under_all = [
         candidate
         for warp, some in zip(warps, split(hits, query.warp_of, len(warps)), strict=True)
         for candidate in candidates_of(some, max_candidates=CANDIDATES_PER_WARP, warp=warp)
     ]
-    return sorted(under_all, key=lambda each: -each.votes)[: matching.max_candidates]
+    return sorted(under_all, key=lambda each: -each.votes)[: query.max_candidates]
 
 
 def _window(candidate: Candidate, n_frames: int) -> Window:

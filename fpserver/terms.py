@@ -173,8 +173,9 @@ class Match:
     clip_start_frame: int  # part of the clip that agrees
     clip_end_frame: int
     score: float
+    lead: float  # how far the score stands above what chance reaches for this clip in this catalogue
     confidence: float  # 0..1
-    false_accept_rate: float  # expected, per clip, at this catalogue size
+    false_accept_rate: float  # expected, per clip, in this catalogue
     n_votes: int
     z_time: float  # how much better the track fits here than at other times, standard deviations
     z_bin: float  # the same against other frequencies

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-SURENESS = (  # false accepts per clip at this catalogue size, at most
+SURENESS = (  # false accepts per clip in this catalogue, at most
     (1e-9, "certain"),
     (1e-6, "as good as certain"),
     (1e-4, "sure"),

@@ -64,7 +64,8 @@ async def test_no_step_costs_more_than_its_settings_say(index: MemoryIndex, look
     config = Config().with_values(
         matching={f"{step}_max_lookups": lookups for step in STEPS}
         | {f"{step}_max_postings": 300 for step in STEPS}
-        | {"max_candidates": 7, "max_verified": 3}
+        | {f"{step}_max_candidates": 7 for step in STEPS}
+        | {"max_verified": 3}
     )
     steps = await all_steps(index, heard(at_snr(cut(4, duration_s=20.0), 0, seed=1)), config)
     assert len(steps) == len(index.asked) == len(index.windows_asked) == 3
@@ -81,7 +82,7 @@ async def test_at_the_defaults_a_clip_of_a_minute_keeps_within_the_settings(inde
     for step, (_, max_postings) in zip(steps, index.asked, strict=True):
         assert step.n_lookups <= getattr(settings, f"{step.name}_max_lookups")
         assert max_postings == getattr(settings, f"{step.name}_max_postings")
-        assert step.n_candidates <= settings.max_candidates
+        assert step.n_candidates <= getattr(settings, f"{step.name}_max_candidates")
     assert sum(step.n_lookups for step in steps) <= 20_000
     assert sum(getattr(settings, f"{step}_max_postings") for step in STEPS) <= 2_000_000
 

@@ -1,53 +1,44 @@
 """From a score to the expected rate of false accepts.
 
-The best score that a clip reaches with tracks it does not come from has an exponential tail (maxima of many bounded
-trials: Gumbel, "Statistics of Extremes", 1958). For a catalogue of REFERENCE_POSTINGS postings, and with n_indexed
-postings in proportion (down to MIN_POSTINGS: a small catalogue, too, fills a step's candidates),
+What chance reaches depends on the clip (a steady one fits in many places), on the catalogue, and on how much was tried.
+All of it shows in the other tracks that the same step judged, the cohort: a score counts by its lead, how far it stands
+above their mean. (In speaker recognition: T-norm; Auckenthaler, Carey, Lloyd-Thomas, "Score Normalization for
+Text-Independent Speaker Verification Systems", Digital Signal Processing 10, 2000.) The lead of a clip's best wrong
+track has an exponential tail (maxima of many bounded trials: Gumbel, "Statistics of Extremes", 1958):
 
-    false accepts per clip above score s  =  n_indexed / REFERENCE_POSTINGS · exp((location − s) / scale)
+    false accepts per clip at a lead or above  =  exp((LOCATION − lead) / SCALE)
 
-Each step of the search has its own tail, and each length of clip its own location: a second of music has few other
-times to compare with. Fitted by `loadtest/null_model.py`; docs/decisions/0009 has the figures and how the fit was
-checked. A search of n steps accepts at 1/n of the rate asked for, so that the sum stays below it.
+for every step, length of clip and size of catalogue. Fitted by `loadtest/null_model.py`; docs/decisions/0011 has the
+figures and how the fit was checked. A search of n steps accepts at 1/n of the rate asked for, so that the sum stays
+below it.
 """
 
-from dataclasses import dataclass
-from math import exp, log
+from collections.abc import Sequence
+from math import exp
 
-import numpy as np
-
+COHORT = 9  # tracks after the best
+MAX_CHANCE = (
+    4.0  # a higher score of the cohort's counts as this: another recording of the same may be among them
+)
+USUAL_CHANCE = 2.4  # instead of each track that a small catalogue lacks
+LOCATION = 0.33
+SCALE = 0.42
 LARGEST_EXPONENT = 100.0  # the rate is 1 long before; keeps exp within a float
-REFERENCE_POSTINGS = 2_000_000  # 24 h of music at the default settings
-MIN_POSTINGS = 500_000
-LENGTHS_S = (
-    1.0,
-    2.0,
-    5.0,
-    10.0,
-)  # of clips, for which locations are given; shorter and longer ones as the ends
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """An exponential tail of wrong scores, at REFERENCE_POSTINGS."""
+def cohort_mean(scores: Sequence[float]) -> float:
+    """What chance reaches: the mean of the scores after the best.
 
-    locations: tuple[float, float, float, float]  # one false accept per clip is expected above this score
-    scale: float  # a factor e fewer for each such step of score
-
-    def location(self, seconds: float) -> float:
-        """For a clip so long: between two lengths in proportion to its logarithm."""
-        return float(np.interp(log(max(seconds, 0.1)), np.log(LENGTHS_S), self.locations))
+    Args:
+        scores: of all tracks that a step judged, best first.
+    """
+    others = [min(score, MAX_CHANCE) for score in scores[1 : 1 + COHORT]]
+    return (sum(others) + USUAL_CHANCE * (COHORT - len(others))) / COHORT
 
 
-PLAIN = Tail((3.2, 2.9, 2.8, 2.7), 0.45)
-DENSE = Tail((3.4, 3.3, 3.1, 3.0), 0.52)
-WARPED = Tail((3.6, 3.3, 3.1, 3.0), 0.45)
-
-
-def false_accept_rate(score: float, tail: Tail, *, seconds: float, n_indexed: int, n_steps: int) -> float:
-    """Expected wrong answers per unknown clip at this score or above, 0..1, over all steps of the search."""
-    exponent = min((tail.location(seconds) - score) / tail.scale, LARGEST_EXPONENT)
-    return min(1.0, n_steps * max(n_indexed, MIN_POSTINGS) / REFERENCE_POSTINGS * exp(exponent))
+def false_accept_rate(lead: float, *, n_steps: int) -> float:
+    """Expected wrong answers per unknown clip with this lead or a larger one, 0..1, over all steps of the search."""
+    return min(1.0, n_steps * exp(min((LOCATION - lead) / SCALE, LARGEST_EXPONENT)))
 
 
 def confidence(rate: float) -> float:

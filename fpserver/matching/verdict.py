@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fpserver.matching.candidates import AS_PLAYED
-from fpserver.matching.confidence import Tail, confidence, false_accept_rate
+from fpserver.matching.confidence import cohort_mean, confidence, false_accept_rate
 from fpserver.matching.evidence import ClipMap, Evidence
 from fpserver.matching.warp import refined, settled
 from fpserver.terms import Candidate, Match, Peaks
@@ -43,9 +43,6 @@ def matches_of(
     peaks: Sequence[Peaks | None],
     *,
     max_verified: int,
-    tail: Tail,
-    seconds: float,
-    n_indexed: int,
     n_steps: int,
 ) -> list[Match]:
     """The candidates that have evidence, one match a track, best first.
@@ -55,9 +52,6 @@ def matches_of(
         candidates: (track, alignment) pairs to judge.
         peaks: of each candidate's track, around the alignment; candidates without are passed over.
         max_verified: so many of the candidates, by votes and a quick fit, are judged.
-        tail: distribution of wrong scores in this step of the search.
-        seconds: length of the clip.
-        n_indexed: postings in the whole index.
         n_steps: steps that the search may take.
     """
     judged: dict[int, _Judged] = {}
@@ -73,9 +67,11 @@ def matches_of(
     best = sorted(judged.values(), key=lambda each: (-each.score, each.candidate.track_id))
     for each in best[:MAX_SETTLED]:
         each.settle(clip_map)
+    chance = cohort_mean([each.score for each in best])
     matches = []
     for each in best:
-        rate = false_accept_rate(each.score, tail, seconds=seconds, n_indexed=n_indexed, n_steps=n_steps)
+        lead = each.score - chance
+        rate = false_accept_rate(lead, n_steps=n_steps)
         matches.append(
             Match(
                 track_id=each.candidate.track_id,
@@ -84,6 +80,7 @@ def matches_of(
                 clip_start_frame=each.evidence.clip_start_frame,
                 clip_end_frame=each.evidence.clip_end_frame,
                 score=each.score,
+                lead=lead,
                 confidence=confidence(rate),
                 false_accept_rate=rate,
                 n_votes=each.candidate.n_votes,

@@ -87,7 +87,7 @@ class MatchAnswer(Answer, frozen=True, kw_only=True):
         float, Meta(description="probability of being right where every second clip is of the catalogue")
     ]
     false_accept_rate: Annotated[
-        float, Meta(description="expected wrong answers per clip, at this catalogue size")
+        float, Meta(description="expected wrong answers per clip, in this catalogue")
     ]
 
 

@@ -11,7 +11,6 @@ from fpserver.fingerprint.constellation import band, constellation_of
 from fpserver.fingerprint.landmarks import fingerprint_of, landmarks_of
 from fpserver.hearing import detail_of
 from fpserver.matching.candidates import candidates_of, hits_of
-from fpserver.matching.confidence import PLAIN
 from fpserver.matching.evidence import ClipMap
 from fpserver.matching.verdict import matches_of
 from fpserver.terms import Constellation, Hashes, Hearing, Hits, Lookup, Match, Peaks, Samples, Window
@@ -99,9 +98,6 @@ class MemoryIndex:
             candidates,
             [self.fingerprints[each.track_id].peaks for each in candidates],
             max_verified=40,
-            seconds=len(samples) / CONFIG.rate_hz,
-            tail=PLAIN,
-            n_indexed=self.n_indexed,
             n_steps=2,
         )
 

@@ -3,12 +3,10 @@ import pytest
 from fpserver.fingerprint.landmarks import fingerprint_of
 from fpserver.matching.candidates import candidates_of
 from fpserver.matching.confidence import (
-    DENSE,
-    MIN_POSTINGS,
-    PLAIN,
-    REFERENCE_POSTINGS,
-    WARPED,
-    Tail,
+    COHORT,
+    SCALE,
+    USUAL_CHANCE,
+    cohort_mean,
     confidence,
     false_accept_rate,
 )
@@ -58,38 +56,28 @@ def test_two_tracks_that_share_material_are_both_found() -> None:
     assert {match.track_id for match in matches if match.false_accept_rate < 1e-4} == {1, 2}
 
 
-def test_the_rate_falls_with_the_score_and_grows_with_the_catalogue() -> None:
-    def rate(score: float, n_indexed: int = REFERENCE_POSTINGS) -> float:
-        return false_accept_rate(score, PLAIN, seconds=5.0, n_indexed=n_indexed, n_steps=2)
-
-    assert rate(-100) == 1.0
-    assert rate(12) > rate(13) > rate(200) > 0
-    assert rate(14, 10 * REFERENCE_POSTINGS) == pytest.approx(10 * rate(14))
+def test_the_rate_falls_by_a_factor_of_e_with_every_step_of_scale() -> None:
+    rates = [false_accept_rate(lead, n_steps=2) for lead in (-100, 3.0, 3.0 + SCALE, 50.0)]
+    assert rates[0] == 1.0
+    assert rates[1] / rates[2] == pytest.approx(2.718281828)
+    assert rates[2] > rates[3] > 0
 
 
-def test_one_step_of_scale_is_a_factor_of_e() -> None:
-    tail = Tail((5.0, 5.0, 5.0, 5.0), 0.5)
-    rates = [
-        false_accept_rate(score, tail, seconds=5.0, n_indexed=REFERENCE_POSTINGS, n_steps=1)
-        for score in (7.0, 7.5)
-    ]
-    assert rates[0] / rates[1] == pytest.approx(2.718281828)
-    assert rates[0] == pytest.approx(2.718281828**-4)
+def test_several_steps_share_the_rate() -> None:
+    assert false_accept_rate(4.0, n_steps=3) == pytest.approx(3 * false_accept_rate(4.0, n_steps=1))
 
 
-def test_the_plain_step_which_asks_least_wants_the_lowest_score() -> None:
-    plain, *others = (
-        false_accept_rate(8.0, tail, seconds=5.0, n_indexed=REFERENCE_POSTINGS, n_steps=3)
-        for tail in (PLAIN, DENSE, WARPED)
-    )
-    assert plain <= min(others)
+def test_a_score_counts_above_those_of_the_other_tracks() -> None:
+    assert cohort_mean([30.0, *[2.0] * COHORT, 1.0, 1.0]) == pytest.approx(2.0)
 
 
-def test_a_small_catalogue_fills_a_step_with_candidates_too() -> None:
-    rates = [
-        false_accept_rate(8.0, PLAIN, seconds=5.0, n_indexed=n, n_steps=3) for n in (0, 1000, MIN_POSTINGS)
-    ]
-    assert rates[0] == rates[1] == rates[2] > 0
+def test_tracks_that_a_small_catalogue_lacks_are_reckoned_as_usual_ones() -> None:
+    assert cohort_mean([]) == cohort_mean([30.0]) == pytest.approx(USUAL_CHANCE)
+
+
+def test_other_recordings_of_the_same_song_do_not_hide_it() -> None:
+    lead = 9.0 - cohort_mean([9.0] * 20)
+    assert false_accept_rate(lead, n_steps=3) < 1e-4
 
 
 def test_votes_alone_and_evidence_alone_are_worth_less_than_both() -> None:
@@ -105,17 +93,14 @@ def test_candidates_whose_peaks_are_not_there_are_passed_over(index: MemoryIndex
         stored = [None if c.track_id == without else index.fingerprints[c.track_id].peaks for c in candidates]
         found = matches_of(
             clip_map(samples), candidates, stored,
-            max_verified=max_verified, seconds=8.0, tail=PLAIN, n_indexed=index.n_indexed, n_steps=3,
+            max_verified=max_verified, n_steps=3,
         )  # fmt: skip
         return [match.track_id for match in found]
 
     assert judged(without=0, max_verified=20)[0] == 2
     assert 2 not in judged(without=2, max_verified=20)
     assert judged(without=0, max_verified=1) == [2]  # the most likely one is the one that is judged
-    assert (
-        matches_of(clip_map(samples), [], [], max_verified=9, seconds=8.0, tail=PLAIN, n_indexed=1, n_steps=3)
-        == []
-    )
+    assert matches_of(clip_map(samples), [], [], max_verified=9, n_steps=3) == []
 
 
 def test_confidence_is_a_probability_that_falls_with_the_rate() -> None:
