@@ -1,9 +1,9 @@
 """The recordings that measurements are made on: a folder of real music, split into catalogue and unknown.
 
 A folder with `tracks.csv` (path, seconds, package, cluster, repeat_frac, lead_sil_s, trail_sil_s, near) is read by
-it; any other folder by the files it holds, one cluster per sub-folder. `noise.csv` (path, noise_type) beside it
-names noise and speech, `responses.csv` (path) impulse responses. Recordings that share an artist or a package are
-never split between the parts of a measurement.
+it; any other folder by the files it holds, one cluster per sub-folder. `noise.csv` (path, seconds, package,
+noise_type) beside it names noise and speech, `responses.csv` (path) impulse responses. Recordings that share an
+artist or a package are never split between the parts of a measurement.
 """
 
 import csv

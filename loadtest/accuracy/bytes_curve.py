@@ -17,7 +17,7 @@ from loadtest.accuracy.statistics import wilson
 from loadtest.corpus import Recording
 
 CELLS = ("clean_2s", "noise_-6dB_5s", "noise_-9dB_10s", "phone_0dB_10s")
-PEAKS_PER_S = (8, 12, 16, 24, 36, 48)
+PEAKS_PER_S = ((4, 12), (6, 18), (9, 26), (14, 40), (21, 60), (30, 85))  # strong ones, all that a track keeps
 DENSITIES = ((10, 3), (20, 3), (35, 4), (50, 6), (70, 8), (100, 10))
 
 
@@ -34,9 +34,12 @@ def measure(
     judge = Judge(catalogue)
     rows: list[dict[str, Any]] = []
     if "fpserver" in args.peers:
-        for peaks in PEAKS_PER_S:
-            settings = {"FPSERVER_FINGERPRINT__SPARSE_PEAKS_PER_S": str(peaks)}
-            say(f"fpserver with {peaks} peaks per second")
+        for strong, kept in PEAKS_PER_S:
+            settings = {
+                "FPSERVER_FINGERPRINT__STRONG_PEAKS_PER_S": str(strong),
+                "FPSERVER_FINGERPRINT__TRACK_PEAKS_PER_S": str(kept),
+            }
+            say(f"fpserver with {strong} strong peaks per second, {kept} in all")
             with (
                 tempfile.TemporaryDirectory() as folder,
                 fpserver_peer(catalogue, Path(folder) / "data", settings=settings) as peer,
@@ -45,7 +48,7 @@ def measure(
                     studio, [peer], chosen, catalogue=names, cache=args.cache, processes=args.processes
                 )
                 rows += _judged(
-                    heard, chosen, judge, {peer.name: peer.stored.mb_per_hour}, f"{peaks} peaks/s"
+                    heard, chosen, judge, {peer.name: peer.stored.mb_per_hour}, f"{strong}/{kept} peaks/s"
                 )
     if "audfprint" in args.peers:
         variants = [

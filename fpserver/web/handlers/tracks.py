@@ -102,7 +102,7 @@ async def edit(request: web.Request) -> web.StreamResponse:
     errors=(errors.InvalidRequest, errors.TrackNotFound, errors.Conflict, errors.StoreUnavailable),
 )
 async def remove(request: web.Request) -> web.StreamResponse:
-    """Remove a track: its postings, its constellation, its record. Needs no audio, and can be repeated."""
+    """Remove a track: its postings, its peaks, its record. Needs no audio, and can be repeated."""
     no_query(request)
     await ingest.delete_track(request.app[DOOR].services, track_id(request))
     return web.Response(status=204)
