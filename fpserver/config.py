@@ -83,20 +83,20 @@ class MatchingConfig(Section, frozen=True):
     plain_peaks_per_s: Positive = 24  # of the clip, in the first step
     plain_fan_out: Positive = 5  # pairs per anchor of the clip
     plain_max_lookups: Positive = 1500
-    plain_max_postings: Positive = 600_000
+    plain_max_postings: Positive = 500_000
     plain_max_candidates: Positive = 300  # by votes; their peaks are read
-    dense_peaks_per_s: Positive = 60  # the same in the second step, taken while unsure
-    dense_fan_out: Positive = 12
-    dense_max_lookups: Positive = 10_500
-    dense_max_postings: Positive = 900_000
+    dense_peaks_per_s: Positive = 40  # the same in the second step, taken while unsure
+    dense_fan_out: Positive = 8
+    dense_max_lookups: Positive = 5_000
+    dense_max_postings: Positive = 600_000
     dense_max_candidates: Positive = 1000
     warped_peaks_per_s: Positive = (
         18  # the same in the third: other speeds, tempos, pitches; all of them together
     )
     warped_fan_out: Positive = 3
-    warped_max_lookups: Positive = 8_000
-    warped_max_postings: Positive = 500_000
-    warped_max_candidates: Positive = 300
+    warped_max_lookups: Positive = 13_500
+    warped_max_postings: Positive = 900_000
+    warped_max_candidates: Positive = 1000
 
 
 class TracksConfig(Section, frozen=True):

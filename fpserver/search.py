@@ -30,7 +30,7 @@ from fpserver.terms import Candidate, Hashes, Hearing, Landmarks, Lookup, Match,
 from fpserver.thinking import think
 
 N_STEPS = 3
-CANDIDATES_PER_WARP = 4
+CANDIDATES_PER_WARP = 6
 
 
 class Index(Protocol):

@@ -16,6 +16,9 @@ from fpserver.terms import Constellation, Landmarks, Warp
 
 Indices = npt.NDArray[np.intp]
 
+WARP_RESOLVES = 250  # bins: a peak so high moves by one bin between two neighbouring hypotheses
+SPREAD_WEIGHT = 4.0  # of the logarithm of how many bins a peak moves, against the ranks' logarithms
+
 
 def query_of(
     constellations: Sequence[Constellation],
@@ -56,17 +59,23 @@ def warped_query_of(
 ) -> tuple[Landmarks, npt.NDArray[np.int64]]:
     """Landmarks as the track would have them if the clip were it under each of the warps.
 
+    The same pairs are asked for under each warp. Those of high peaks go first, and those of low frequencies: one at bin
+    100 has the same hash under several neighbouring warps, one at bin 800 is another under each and meets its own only
+    where the warp is exact.
+
     Args:
         constellation, config, peaks_per_s, fan_out: as for `query_of`.
         warps: hypotheses.
-        max_hashes: distinct ones, over all warps; the same pairs, those of the highest peaks, are asked for under each.
+        max_hashes: distinct ones, over all warps.
 
     Returns:
         Landmarks with the clip's own frames as offsets, and which warp each belongs to.
     """
     peaks, rank = _thinned(constellation, peaks_per_s, config)
     anchor, target = pairs_of(peaks, config, fan_out=fan_out)
-    first = np.argsort(_drown(rank, anchor, target), kind="stable")[:max_hashes]
+    highest_bin = np.maximum(peaks.bin[anchor], peaks.bin[target])
+    late = _drown(rank, anchor, target) + SPREAD_WEIGHT * np.log(np.maximum(highest_bin / WARP_RESOLVES, 1))
+    first = np.argsort(late, kind="stable")[:max_hashes]
     anchor, target = anchor[first, None], target[first, None]
     pitch = np.array([warp.pitch for warp in warps])
     speed = np.array([warp.speed for warp in warps])

@@ -13,7 +13,8 @@ import numpy as np
 from fpserver.matching.evidence import ClipMap
 from fpserver.terms import Candidate, Peaks, Warp
 
-STEP = 0.008  # between hypotheses, ln
+STEP = 0.004  # between hypotheses, ln: 250 bins become one more
+WIDE_STEP = 0.008  # the same where a candidate is settled
 SPEEDS = 0.85, 1.15  # times as fast; for speed and tempo
 PITCHES = 2 ** (-4 / 12), 2 ** (4 / 12)  # four semitones down and up
 CLIMBING = 0.004, 0.001  # steps, ln; the coarse ones first
@@ -30,7 +31,7 @@ Place = tuple[Warp, float]  # and the alignment
 
 def hypotheses() -> list[Warp]:
     """Speed, tempo and pitch, without the clip as it is; small changes first."""
-    speeds, pitches = _grid(*SPEEDS), _grid(*PITCHES)
+    speeds, pitches = _grid(*SPEEDS, STEP), _grid(*PITCHES, STEP)
     return [
         *(Warp(speed=each, pitch=each) for each in speeds),
         *(Warp(speed=each) for each in speeds),
@@ -114,9 +115,9 @@ def _pitch(warp: Warp, by: float) -> Warp:
     return Warp(speed=warp.speed, pitch=warp.pitch * float(np.exp(by)))
 
 
-def _grid(lowest: float, highest: float) -> list[float]:
-    first, last = (round(float(np.log(end)) / STEP) for end in (lowest, highest))
-    return [float(np.exp(i * STEP)) for i in sorted(range(first, last + 1), key=abs) if i]
+def _grid(lowest: float, highest: float, step: float) -> list[float]:
+    first, last = (round(float(np.log(end)) / step) for end in (lowest, highest))
+    return [float(np.exp(i * step)) for i in sorted(range(first, last + 1), key=abs) if i]
 
 
-_WIDE = [(change, float(np.log(speed))) for change in (_speed, _tempo) for speed in _grid(*SPEEDS)]
+_WIDE = [(change, float(np.log(speed))) for change in (_speed, _tempo) for speed in _grid(*SPEEDS, WIDE_STEP)]

@@ -176,7 +176,9 @@ def _wanted(args: argparse.Namespace) -> list[tuple[Cell, int]]:
     counts = {"": args.clips or size.clips}
     counts["music"] = args.unknown if args.unknown is not None else size.unknown_music
     counts["other"] = args.unknown // 3 if args.unknown is not None else size.unknown_other
-    return [(cell, counts[cell.unknown]) for cell in cells if counts[cell.unknown]]
+    others = counts[""] if args.others is None else args.others
+    wanted = [(cell, counts[cell.unknown] if cell.target or cell.unknown else others) for cell in cells]
+    return [(cell, n) for cell, n in wanted if n]
 
 
 def _stored(fpserver: FpserverPeer | None) -> dict[str, Any]:
@@ -289,6 +291,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--size", choices=SIZES, default="small", help="3 minutes, half an hour, hours")
     parser.add_argument("--half", choices=("reporting", "tuning"), default="reporting")
     parser.add_argument("--clips", type=int, help="a cell")
+    parser.add_argument("--others", type=int, help="clips of a cell without a target; without this as many")
     parser.add_argument("--unknown", type=int, help="clips of unknown music; a third as many of other sounds")
     parser.add_argument("--cells", help="names, separated by commas")
     parser.add_argument("--tracks", type=int, help="catalogued at most, of each half")
