@@ -103,6 +103,7 @@ def _without_candidates(
         told["wrong"] = {
             "track_id": best["track_id"],
             "score": best["score"],
+            "lead": best["lead"],
             "false_accept_rate": best["false_accept_rate"],
         }
     return told
@@ -193,11 +194,11 @@ def _step(asked: Sequence[Asked], name: str) -> dict[str, Any]:
 
 
 def _by_chance(wrong: Sequence[Mapping[str, Any]], n_taken: int) -> dict[str, Any]:
-    """Best wrong scores of a step, and how many have a rate below some: expected of a step are a third of it."""
-    scores = [each["score"] for each in wrong] or [0.0]
+    """Leads of a step's best wrong tracks, and how many have a rate below some: expected are a third of it."""
+    leads = [each["lead"] for each in wrong] or [0.0]
     rates = np.array([each["false_accept_rate"] for each in wrong])
     return {
-        "score": np.round(np.quantile(scores, (0.5, 0.9, 0.99, 1)), 2).tolist(),
+        "lead": np.round(np.quantile(leads, (0.5, 0.9, 0.99, 1)), 2).tolist(),
         "below": {
             str(rate): {
                 "measured": int((rates <= rate).sum()),

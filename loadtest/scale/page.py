@@ -97,18 +97,18 @@ def _wrong(sizes: Mapping[str, Any]) -> Iterator[str]:
 def _chance(sizes: Mapping[str, Any]) -> Iterator[str]:
     yield "## The best wrong candidate"
     yield ""
-    yield "Of every clip that took a step: 50 / 90 / 99 % quantile and highest of its score; clips with one at or below"
+    yield "Of every clip that took a step: 50 / 90 / 99 % quantile and highest of its lead; clips with one at or below"
     yield "an expected rate of false accepts, measured (promised). Later steps are taken by unsure clips."
     yield ""
     rates = list(next(iter(sizes.values()))["steps"][STEPS[0]]["wrong"]["below"])
-    yield f"| synthetic tracks | step | score | {' | '.join(f'rate {rate}' for rate in rates)} |"
+    yield f"| synthetic tracks | step | lead | {' | '.join(f'rate {rate}' for rate in rates)} |"
     yield "|---|---|---|" + "---|" * len(rates)
     for size, found in sizes.items():
         for step in STEPS:
             wrong = found["steps"][step]["wrong"]
-            score = " / ".join(f"{each:.2f}" for each in wrong["score"])
+            lead = " / ".join(f"{each:.2f}" for each in wrong["lead"])
             counts = (f"{each['measured']} ({each['promised']:g})" for each in wrong["below"].values())
-            yield f"| {int(size):,} | {step} | {score} | {' | '.join(counts)} |"
+            yield f"| {int(size):,} | {step} | {lead} | {' | '.join(counts)} |"
     yield ""
 
 

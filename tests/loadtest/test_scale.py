@@ -126,7 +126,7 @@ def asked(synthetic: int, number: int, *, right: bool, postings: int = 1000, wro
         "n_postings": postings,
         "n_stopped": 0,
         "n_candidates": 9,
-        "wrong": {"track_id": 9, "score": 3.0, "false_accept_rate": 0.05},
+        "wrong": {"track_id": 9, "score": 3.0, "lead": 0.5, "false_accept_rate": 0.05},
     }
     return Asked(
         synthetic=synthetic,
