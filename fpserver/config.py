@@ -75,28 +75,26 @@ class IndexConfig(Section, frozen=True):
 
 
 class MatchingConfig(Section, frozen=True):
-    """What counts as found, and what each step of a search may cost."""
+    """What counts as found, and what every step of a search may cost."""
 
     max_false_accept_rate: Annotated[float, Meta(gt=0, lt=1)] = 1e-4
     max_verified: Positive = 40  # of a step's candidates, by votes and a quick fit
     max_hits: Positive = 2_000_000  # weighed per step; hashes with fewest hits first
-    plain_peaks_per_s: Positive = 24  # of the clip, in the first step
-    plain_fan_out: Positive = 5  # pairs per anchor of the clip
-    plain_max_lookups: Positive = 1500
-    plain_max_postings: Positive = 500_000
-    plain_max_candidates: Positive = 300  # by votes; their peaks are read
-    dense_peaks_per_s: Positive = 40  # the same in the second step, taken while unsure
-    dense_fan_out: Positive = 8
-    dense_max_lookups: Positive = 5_000
-    dense_max_postings: Positive = 600_000
-    dense_max_candidates: Positive = 1000
-    warped_peaks_per_s: Positive = (
-        18  # the same in the third: other speeds, tempos, pitches; all of them together
-    )
-    warped_fan_out: Positive = 3
-    warped_max_lookups: Positive = 13_500
-    warped_max_postings: Positive = 900_000
-    warped_max_candidates: Positive = 1000
+
+
+class StepConfig(Section, frozen=True):
+    """What one step of a search asks, and what it may cost."""
+
+    peaks_per_s: Positive  # of the clip, the highest
+    fan_out: Positive  # pairs per anchor of the clip
+    max_lookups: Positive  # distinct hashes
+    max_postings: Positive  # read for them, the rarest hashes first
+    max_candidates: Positive  # by votes; their peaks are read
+
+
+PLAIN = StepConfig(peaks_per_s=24, fan_out=5, max_lookups=1500, max_postings=500_000, max_candidates=300)
+DENSE = StepConfig(peaks_per_s=40, fan_out=8, max_lookups=5000, max_postings=600_000, max_candidates=1000)
+WARPED = StepConfig(peaks_per_s=18, fan_out=3, max_lookups=13_500, max_postings=900_000, max_candidates=1000)
 
 
 class TracksConfig(Section, frozen=True):
@@ -147,6 +145,9 @@ class Config(Section, frozen=True):
     fingerprint: FingerprintConfig = FingerprintConfig()
     index: IndexConfig = IndexConfig()
     matching: MatchingConfig = MatchingConfig()
+    plain: StepConfig = PLAIN
+    dense: StepConfig = DENSE
+    warped: StepConfig = WARPED
     tracks: TracksConfig = TracksConfig()
     web: WebConfig = WebConfig()
     worker: WorkerConfig = WorkerConfig()
@@ -154,10 +155,7 @@ class Config(Section, frozen=True):
 
     def with_values(self, **tables: Mapping[str, Any]) -> "Config":
         """A copy with some keys replaced: `config.with_values(web={"port": 0})`; checked like a file."""
-        document = msgspec.to_builtins(self)
-        for table, values in tables.items():
-            document[table] = {**document[table], **values}
-        return _convert(document, "settings")
+        return _convert(_over(self, tables), "settings")
 
 
 def load(path: Path | None = None, *, env: Mapping[str, str] = os.environ) -> Config:
@@ -176,7 +174,16 @@ def load(path: Path | None = None, *, env: Mapping[str, str] = os.environ) -> Co
         if name.startswith(ENV_PREFIX) and "__" in name:
             table, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
             document.setdefault(table, {})[key] = value.split(os.pathsep) if key.endswith("_roots") else value
-    return _convert(document, f"settings file {path}" if path else "settings")
+    return _convert(_over(Config(), document), f"settings file {path}" if path else "settings")
+
+
+def _over(config: Config, document: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with those of a document in their place; what is no table stays, to be refused."""
+    whole: dict[str, Any] = msgspec.to_builtins(config)
+    for table, values in document.items():
+        known = whole.get(table, {})
+        whole[table] = {**known, **values} if isinstance(values, Mapping) else values
+    return whole
 
 
 def _convert(document: dict[str, Any], origin: str) -> Config:

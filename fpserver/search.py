@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fpserver.config import Config
+from fpserver.config import Config, StepConfig
 from fpserver.fingerprint.cells import levels_from_peaks
 from fpserver.fingerprint.constellation import band
 from fpserver.fingerprint.query import query_of, warped_query_of
@@ -76,8 +76,7 @@ class _Query:
     """What a step asks; `warp_of` says under which hypothesis each landmark was made, if under one."""
 
     landmarks: Landmarks
-    max_postings: int
-    max_candidates: int
+    asks: StepConfig
     warp_of: npt.NDArray[np.int64] | None = None
 
 
@@ -106,10 +105,10 @@ async def _step(
     index: Index, name: str, hearing: Hearing, clip_map: ClipMap, config: Config, clock: Clock
 ) -> Step:
     with clock.stage("fingerprint"):
-        query = await think(_QUERIES[name], hearing, config)
+        query = await think(_query, name, hearing, config)
         hashes, hash_of_landmark = await think(np.unique, query.landmarks.hash, return_inverse=True)
     with clock.stage("index"):
-        found = await index.lookup(hashes, max_postings=query.max_postings)
+        found = await index.lookup(hashes, max_postings=query.asks.max_postings)
     with clock.stage("matching"):
         candidates = await think(_candidates, query, found, hash_of_landmark, config)
     with clock.stage("index"):
@@ -144,58 +143,27 @@ def _map(hearing: Hearing, config: Config) -> ClipMap:
     return ClipMap(hearing.constellation, levels, first_bin=band(config.fingerprint)[0])
 
 
-def _plain(hearing: Hearing, config: Config) -> _Query:
-    matching = config.matching
-    landmarks = query_of(
-        [hearing.constellation],
-        config.fingerprint,
-        peaks_per_s=matching.plain_peaks_per_s,
-        fan_out=matching.plain_fan_out,
-        max_landmarks=matching.plain_max_lookups,
-    )
-    return _Query(
-        landmarks=landmarks,
-        max_postings=matching.plain_max_postings,
-        max_candidates=matching.plain_max_candidates,
-    )
-
-
-def _dense(hearing: Hearing, config: Config) -> _Query:
-    matching = config.matching
-    between = [hearing.detail.between] if hearing.detail else []
+def _query(name: str, hearing: Hearing, config: Config) -> _Query:
+    asks = {"plain": config.plain, "dense": config.dense, "warped": config.warped}[name]
+    if name == "warped":
+        landmarks, warp_of = warped_query_of(
+            hearing.constellation,
+            hypotheses(),
+            config.fingerprint,
+            peaks_per_s=asks.peaks_per_s,
+            fan_out=asks.fan_out,
+            max_hashes=asks.max_lookups,
+        )
+        return _Query(landmarks=landmarks, asks=asks, warp_of=warp_of)
+    between = [hearing.detail.between] if name == "dense" and hearing.detail else []
     landmarks = query_of(
         [hearing.constellation, *between],
         config.fingerprint,
-        peaks_per_s=matching.dense_peaks_per_s,
-        fan_out=matching.dense_fan_out,
-        max_landmarks=matching.dense_max_lookups,
+        peaks_per_s=asks.peaks_per_s,
+        fan_out=asks.fan_out,
+        max_landmarks=asks.max_lookups,
     )
-    return _Query(
-        landmarks=landmarks,
-        max_postings=matching.dense_max_postings,
-        max_candidates=matching.dense_max_candidates,
-    )
-
-
-def _warped(hearing: Hearing, config: Config) -> _Query:
-    matching = config.matching
-    landmarks, warp_of = warped_query_of(
-        hearing.constellation,
-        hypotheses(),
-        config.fingerprint,
-        peaks_per_s=matching.warped_peaks_per_s,
-        fan_out=matching.warped_fan_out,
-        max_hashes=matching.warped_max_lookups,
-    )
-    return _Query(
-        landmarks=landmarks,
-        max_postings=matching.warped_max_postings,
-        max_candidates=matching.warped_max_candidates,
-        warp_of=warp_of,
-    )
-
-
-_QUERIES = {"plain": _plain, "dense": _dense, "warped": _warped}
+    return _Query(landmarks=landmarks, asks=asks)
 
 
 def _candidates(
@@ -204,14 +172,14 @@ def _candidates(
     matching = config.matching
     hits = hits_of(found, hash_of_landmark, query.landmarks.offset, max_hits=matching.max_hits)
     if query.warp_of is None:
-        return candidates_of(hits, max_candidates=query.max_candidates)
+        return candidates_of(hits, max_candidates=query.asks.max_candidates)
     warps = hypotheses()
     under_all = [
         candidate
         for warp, some in zip(warps, split(hits, query.warp_of, len(warps)), strict=True)
         for candidate in candidates_of(some, max_candidates=CANDIDATES_PER_WARP, warp=warp)
     ]
-    return sorted(under_all, key=lambda each: -each.votes)[: query.max_candidates]
+    return sorted(under_all, key=lambda each: -each.votes)[: query.asks.max_candidates]
 
 
 def _window(candidate: Candidate, n_frames: int) -> Window:

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import pdtr
 
-from fpserver.config import FingerprintConfig, MatchingConfig
+from fpserver.config import Config, FingerprintConfig
 from fpserver.fingerprint import constellation, landmarks
 from fpserver.fingerprint.constellation import band, constellation_of, frames_per_s
 from fpserver.fingerprint.landmarks import fingerprint_of
@@ -42,7 +42,8 @@ from loadtest.corpus import Recording, as_samples, music, samples_of, thirds
 from loadtest.memory_index import MemoryIndex
 
 RESULTS = Path(__file__).parent / "results"
-SETTINGS, MATCHING = FingerprintConfig(), MatchingConfig()
+CONFIG = Config()
+SETTINGS, MATCHING = CONFIG.fingerprint, CONFIG.matching
 CELLS = (
     Cell(name="clean 1 s", family="", seconds=1),
     Cell(name="clean 2 s", family="", seconds=2),
@@ -69,8 +70,8 @@ class Query:
     peaks_per_s: int
     fan_out: int
     phases: int = 2
-    max_lookups: int = MATCHING.dense_max_lookups
-    max_postings: int = MATCHING.dense_max_postings
+    max_lookups: int = 10_500  # what a query may take that has no step of its own
+    max_postings: int = 900_000
 
     @property
     def name(self) -> str:
@@ -79,19 +80,24 @@ class Query:
 
 
 PLAIN = Query(
-    peaks_per_s=MATCHING.plain_peaks_per_s,
-    fan_out=MATCHING.plain_fan_out,
+    peaks_per_s=CONFIG.plain.peaks_per_s,
+    fan_out=CONFIG.plain.fan_out,
     phases=1,
-    max_lookups=MATCHING.plain_max_lookups,
-    max_postings=MATCHING.plain_max_postings,
+    max_lookups=CONFIG.plain.max_lookups,
+    max_postings=CONFIG.plain.max_postings,
 )
-DENSE = Query(peaks_per_s=MATCHING.dense_peaks_per_s, fan_out=MATCHING.dense_fan_out)
+DENSE = Query(
+    peaks_per_s=CONFIG.dense.peaks_per_s,
+    fan_out=CONFIG.dense.fan_out,
+    max_lookups=CONFIG.dense.max_lookups,
+    max_postings=CONFIG.dense.max_postings,
+)
 QUERIES = (
     PLAIN,
     DENSE,
     Query(peaks_per_s=60, fan_out=12, phases=1),
     Query(peaks_per_s=24, fan_out=5),
-    Query(peaks_per_s=40, fan_out=8),
+    Query(peaks_per_s=60, fan_out=12),
     Query(peaks_per_s=120, fan_out=16),
 )
 

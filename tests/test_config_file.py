@@ -32,6 +32,19 @@ def test_a_setting_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
         load(path, env={})
 
 
+def test_what_a_file_leaves_out_of_a_table_stays(tmp_path: Path) -> None:
+    path = tmp_path / "fpserver.toml"
+    path.write_text("[dense]\nmax_lookups = 77\n")
+    assert load(path, env={}) == Config().with_values(dense={"max_lookups": 77})
+
+
+def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fpserver.toml"
+    path.write_text("web = 1\n")
+    with pytest.raises(ConfigInvalid, match="web"):
+        load(path, env={})
+
+
 def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     path = tmp_path / "fpserver.toml"
     path.write_text("[web]\nport = 1\n")

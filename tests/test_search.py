@@ -62,10 +62,8 @@ async def test_without_leave_no_other_speed_is_tried(index: MemoryIndex) -> None
 @pytest.mark.parametrize("lookups", [60, 500])
 async def test_no_step_costs_more_than_its_settings_say(index: MemoryIndex, lookups: int) -> None:
     config = Config().with_values(
-        matching={f"{step}_max_lookups": lookups for step in STEPS}
-        | {f"{step}_max_postings": 300 for step in STEPS}
-        | {f"{step}_max_candidates": 7 for step in STEPS}
-        | {"max_verified": 3}
+        matching={"max_verified": 3},
+        **{step: {"max_lookups": lookups, "max_postings": 300, "max_candidates": 7} for step in STEPS},
     )
     steps = await all_steps(index, heard(at_snr(cut(4, duration_s=20.0), 0, seed=1)), config)
     assert len(steps) == len(index.asked) == len(index.windows_asked) == 3
@@ -77,14 +75,14 @@ async def test_no_step_costs_more_than_its_settings_say(index: MemoryIndex, look
 
 
 async def test_at_the_defaults_a_clip_of_a_minute_keeps_within_the_settings(index: MemoryIndex) -> None:
-    settings = Config().matching
+    settings = Config()
     steps = await all_steps(index, heard(noise(2, 60.0, RATE_HZ)))
     for step, (_, max_postings) in zip(steps, index.asked, strict=True):
-        assert step.n_lookups <= getattr(settings, f"{step.name}_max_lookups")
-        assert max_postings == getattr(settings, f"{step.name}_max_postings")
-        assert step.n_candidates <= getattr(settings, f"{step.name}_max_candidates")
+        assert step.n_lookups <= getattr(settings, step.name).max_lookups
+        assert max_postings == getattr(settings, step.name).max_postings
+        assert step.n_candidates <= getattr(settings, step.name).max_candidates
     assert sum(step.n_lookups for step in steps) <= 20_000
-    assert sum(getattr(settings, f"{step}_max_postings") for step in STEPS) <= 2_000_000
+    assert sum(getattr(settings, step).max_postings for step in STEPS) <= 2_000_000
 
 
 async def test_a_later_step_asks_for_more_than_the_one_before(index: MemoryIndex) -> None:
@@ -94,7 +92,7 @@ async def test_a_later_step_asks_for_more_than_the_one_before(index: MemoryIndex
 
 
 async def test_the_dense_step_finds_what_a_few_hashes_miss(index: MemoryIndex) -> None:
-    few = Config().with_values(matching={"plain_max_lookups": 1})
+    few = Config().with_values(plain={"max_lookups": 1})
     plain, dense_ = await all_steps(index, heard(at_snr(cut(5), -3, seed=2)), few, warped=False)
     assert all(match.false_accept_rate > 1e-4 for match in plain.ranked)
     assert dense_.ranked[0].track_id == 5

@@ -108,8 +108,8 @@ async def test_a_good_clip_ends_with_the_plain_step(
     found = await ask(services, tmp_path, cut(3, 5.0, 5.0), options=IdentifyOptions(explain=True))
     assert steps_of(found) == ["plain"]
     (step,) = found.explanation["steps"] if found.explanation else []
-    assert found.n_hashes == step["n_hashes"] <= services.config.matching.plain_max_lookups
-    assert found.n_postings == step["n_postings"] <= services.config.matching.plain_max_postings
+    assert found.n_hashes == step["n_hashes"] <= services.config.plain.max_lookups
+    assert found.n_postings == step["n_postings"] <= services.config.plain.max_postings
     assert step["candidates"][0]["track_id"] == tracks[3]
     assert step["candidates"][0]["score"] == found.matches[0].match.score
 

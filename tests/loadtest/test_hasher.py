@@ -9,6 +9,8 @@ from fpserver.fingerprint import constellation, landmarks
 from fpserver.fingerprint.constellation import band, constellation_of
 from fpserver.fingerprint.landmarks import fingerprint_of
 from loadtest.hasher import (
+    DENSE,
+    PLAIN,
     POSTINGS_PER_S,
     VARIANTS,
     Variant,
@@ -108,7 +110,7 @@ def test_the_page_shows_every_variant() -> None:
         "fan_out": 2,
         "hash_bits": 23,
         "mb_per_hour": 1.07,
-        "queries": {"60x12, two phases": cells, "24x5, one phase": cells},
+        "queries": {query.name: cells for query in (DENSE, PLAIN)},
     }
     report = {
         "setting": {"tracks": 9, "clips": 3, "hours": 20},
