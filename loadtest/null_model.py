@@ -4,10 +4,11 @@
 
 Every clip is searched, through all steps, among the reporting and tuning tracks of the corpus. In each step the best
 track of another cluster is a wrong one; its lead is over the other wrong ones, as it would be were the clip's own
-track not catalogued. Clips of tuning tracks make the fit: one exponential tail over the highest tenth of all steps and
-lengths. Clips of unknown tracks check it: how many of them are promised to be 100, 30, 10, … of a thousand or rarer,
-and are there so many? Clips that share material with another cluster (a score no chance reaches) are counted apart.
-Writes null_model.md, .json and .png to loadtest/results/. `loadtest.scale` checks the same tail in larger catalogues.
+track not catalogued. Clips of tuning tracks make the fit: an exponential tail over the highest tenth of all steps, once
+for clips below three seconds and once for the others. Clips of unknown tracks check it: how many of them are promised
+to be 100, 30, 10, … of a thousand or rarer, and are there so many? Clips that share material with another cluster (a
+score no chance reaches) are counted apart. Writes null_model.md, .json and .png to loadtest/results/. `loadtest.scale`
+checks the same tail in larger catalogues.
 """
 
 import argparse
@@ -27,7 +28,7 @@ import numpy.typing as npt
 from fpserver.config import Config
 from fpserver.fingerprint.constellation import constellation_of
 from fpserver.hearing import detail_of
-from fpserver.matching.confidence import COHORT, LOCATION, SCALE, cohort_mean, false_accept_rate
+from fpserver.matching.confidence import COHORT, LOCATION, SCALES, chance_level, false_accept_rate
 from fpserver.search import Clock, search
 from fpserver.terms import Constellation, Hearing, Samples
 from loadtest.accuracy.cells import Cell, Codec, Noise, Room
@@ -40,6 +41,8 @@ CONFIG = Config()
 RATE_HZ = CONFIG.fingerprint.rate_hz
 STEPS = ("plain", "dense", "warped")
 SHARED = 20.0  # a wrong score above this is no chance: the two recordings share material
+LONG_S = 3.0  # from here on one scale
+SHORT, LONG = f"below {LONG_S:g} s", f"{LONG_S:g} s or more"
 FITTED = 0.1  # of the leads, the highest
 LEVELS = (0.1, 0.03, 0.01, 0.003, 0.001)
 LENGTHS_S = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
@@ -71,7 +74,7 @@ class Wrong:
     def lead(self, step: str) -> float:
         """Of the best wrong track over the others."""
         scores = self.scores[step]
-        return scores[0] - cohort_mean(scores) if scores else 0.0
+        return scores[0] - chance_level(scores) if scores else float("-inf")
 
     def shares_material(self) -> bool:
         """Whether chance does not explain what was found."""
@@ -155,17 +158,26 @@ def _write(wrong: Sequence[Wrong], setting: Mapping[str, int]) -> None:
     kinds = [kind.name for kind in KINDS]
     chance = [each for each in wrong if not each.shares_material()]
     fit, check = ([each for each in chance if each.check == half] for half in (False, True))
-    location, scale = fitted(_leads(fit))
+    short_fit, long_fit = _by_length(fit)
+    short_check, long_check = _by_length(check)
     report: dict[str, Any] = {
         "clips": len(wrong),
         **setting,
         "kinds": kinds,
         "share_material": len(wrong) - len(chance),
-        "fitted": {"location": round(location, 3), "scale": round(scale, 3), "clips": len(fit)},
-        "in_use": {"location": LOCATION, "scale": SCALE},
+        "fitted": {
+            name: dict(zip(("location", "scale"), np.round(fitted(_leads(some)), 3).tolist(), strict=True))
+            for name, some in ((SHORT, short_fit), (LONG, long_fit))
+        },
+        "in_use": {"location": LOCATION, "scales": SCALES},
+        "fit": len(fit),
         "check": len(check),
         "promised": {step: _promised(fit, check, [step]) for step in STEPS}
-        | {"all": _promised(fit, check, STEPS)},
+        | {"all steps": _promised(fit, check, STEPS)}
+        | {
+            SHORT: _promised(short_fit, short_check, STEPS),
+            LONG: _promised(long_fit, long_check, STEPS),
+        },
         "q99_by_length": {
             f"{seconds:g} s": _q99([each for each in chance if each.seconds == seconds])
             for seconds in LENGTHS_S
@@ -184,6 +196,14 @@ def _write(wrong: Sequence[Wrong], setting: Mapping[str, int]) -> None:
     print("\n".join(lines))
 
 
+def _by_length(wrong: Sequence[Wrong]) -> tuple[list[Wrong], list[Wrong]]:
+    """(short clips, the others)."""
+    return (
+        [each for each in wrong if each.seconds < LONG_S],
+        [each for each in wrong if each.seconds >= LONG_S],
+    )
+
+
 def fitted(leads: Floats) -> tuple[float, float]:
     """(location, scale) of the exponential tail of the highest leads."""
     level = float(np.quantile(leads, 1 - FITTED))
@@ -195,9 +215,20 @@ def _leads(wrong: Sequence[Wrong], steps: Sequence[str] = STEPS) -> Floats:
     return np.array([each.lead(step) for step in steps for each in wrong])
 
 
+def _rates(wrong: Sequence[Wrong], steps: Sequence[str]) -> Floats:
+    """What is promised for each lead, in one step."""
+    return np.array(
+        [
+            false_accept_rate(each.lead(step), seconds=each.seconds, n_steps=1)
+            for step in steps
+            for each in wrong
+        ]
+    )
+
+
 def _promised(fit: Sequence[Wrong], check: Sequence[Wrong], steps: Sequence[str]) -> list[dict[str, float]]:
     rows = []
-    rates = {name: _rates(_leads(some, steps)) for name, some in (("fit", fit), ("check", check))}
+    rates = {name: _rates(some, steps) for name, some in (("fit", fit), ("check", check))}
     for level in LEVELS:
         row = {"rate": level}
         for name, some in rates.items():
@@ -217,14 +248,13 @@ def _told(report: Mapping[str, Any]) -> list[str]:
         f"{report['tracks']} tracks, {report['postings']} postings. Clips that share material with another cluster, "
         f"left out: {report['share_material']}.",
         "",
-        f"Fitted on {report['fitted']['clips']} clips: location {report['fitted']['location']}, scale "
-        f"{report['fitted']['scale']}. In use: {report['in_use']['location']}, {report['in_use']['scale']}. "
+        f"Fitted on {report['fit']} clips: {report['fitted']}. In use: {report['in_use']}. "
         f"Checked on {report['check']} clips. Rates are of one step.",
         "",
     ]
     for step, rows in report["promised"].items():
         lines += [
-            f"## {step if step in STEPS else 'all steps together'}",
+            f"## {step}",
             "",
             "| promised | fit: clips at it or rarer | measured | check: clips | measured |",
             "|---|---|---|---|---|",
@@ -248,11 +278,6 @@ def _q99(wrong: Sequence[Wrong]) -> float:
     return round(float(np.quantile(_leads(wrong), 0.99)), 2) if wrong else 0.0
 
 
-def _rates(leads: Floats) -> Floats:
-    """What is promised for each lead, in one step."""
-    return np.array([false_accept_rate(lead, n_steps=1) for lead in leads.tolist()])
-
-
 def _plot(path: Path, fit: Sequence[Wrong], check: Sequence[Wrong]) -> None:
     """Share of clips promised to be so rare or rarer, over the promise: on the diagonal where it is kept."""
     try:
@@ -263,7 +288,7 @@ def _plot(path: Path, fit: Sequence[Wrong], check: Sequence[Wrong]) -> None:
     for i, step in enumerate(STEPS, 1):
         axis = figure.add_subplot(1, len(STEPS), i)
         for name, some in (("fit", fit), ("check", check)):
-            rates = np.sort(_rates(_leads(some, [step])))
+            rates = np.sort(_rates(some, [step]))
             axis.step(rates, np.arange(1, len(rates) + 1) / len(rates), label=f"{name}, {len(rates)} clips")
         axis.plot([1e-5, 1], [1e-5, 1], color="grey", lw=0.7)
         axis.set(xscale="log", yscale="log", xlim=(1e-5, 1), ylim=(1e-4, 1), title=f"{step} step")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fpserver.matching.candidates import AS_PLAYED
-from fpserver.matching.confidence import cohort_mean, confidence, false_accept_rate
+from fpserver.matching.confidence import chance_level, confidence, false_accept_rate
 from fpserver.matching.evidence import ClipMap, Evidence
 from fpserver.matching.warp import refined, settled
 from fpserver.terms import Candidate, Match, Peaks
@@ -43,6 +43,7 @@ def matches_of(
     peaks: Sequence[Peaks | None],
     *,
     max_verified: int,
+    seconds: float,
     n_steps: int,
 ) -> list[Match]:
     """The candidates that have evidence, one match a track, best first.
@@ -52,6 +53,7 @@ def matches_of(
         candidates: (track, alignment) pairs to judge.
         peaks: of each candidate's track, around the alignment; candidates without are passed over.
         max_verified: so many of the candidates, by votes and a quick fit, are judged.
+        seconds: length of the clip.
         n_steps: steps that the search may take.
     """
     judged: dict[int, _Judged] = {}
@@ -67,11 +69,11 @@ def matches_of(
     best = sorted(judged.values(), key=lambda each: (-each.score, each.candidate.track_id))
     for each in best[:MAX_SETTLED]:
         each.settle(clip_map)
-    chance = cohort_mean([each.score for each in best])
+    chance = chance_level([each.score for each in best])
     matches = []
     for each in best:
         lead = each.score - chance
-        rate = false_accept_rate(lead, n_steps=n_steps)
+        rate = false_accept_rate(lead, seconds=seconds, n_steps=n_steps)
         matches.append(
             Match(
                 track_id=each.candidate.track_id,
