@@ -43,15 +43,7 @@ def hear_track(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) -
         AudioError: it cannot be used as audio, or is longer than `audio.max_track_s`.
         FingerprintInvalid, FingerprintForeign: it is a fingerprint body that cannot be used.
     """
-    return _hear(
-        path,
-        fingerprint,
-        max_s=audio.max_track_s,
-        max_bytes=audio.max_track_bytes,
-        min_s=audio.min_clip_s,
-        cut=False,
-        detailed_s=0.0,
-    )
+    return _hear_whole(path, audio, fingerprint, detailed_s=0.0)
 
 
 def hear_recording(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) -> Hearing:
@@ -61,15 +53,7 @@ def hear_recording(path: Path, audio: AudioConfig, fingerprint: FingerprintConfi
         AudioError: it cannot be used as audio, or is longer than `audio.max_track_s`.
         FingerprintInvalid, FingerprintForeign: it is a fingerprint body that cannot be used.
     """
-    return _hear(
-        path,
-        fingerprint,
-        max_s=audio.max_track_s,
-        max_bytes=audio.max_track_bytes,
-        min_s=audio.min_clip_s,
-        cut=False,
-        detailed_s=audio.max_clip_s,
-    )
+    return _hear_whole(path, audio, fingerprint, detailed_s=audio.max_clip_s)
 
 
 def tags_of(path: Path, name: str) -> Metadata:
@@ -81,6 +65,20 @@ def detail_of(samples: Samples, config: FingerprintConfig) -> Detail:
     """What a clip is heard with beyond its peaks."""
     between = constellation_of(samples[config.hop // 2 :], config)
     return Detail(between=between, levels=levels_of(samples, config))
+
+
+def _hear_whole(
+    path: Path, audio: AudioConfig, fingerprint: FingerprintConfig, *, detailed_s: float
+) -> Hearing:
+    return _hear(
+        path,
+        fingerprint,
+        max_s=audio.max_track_s,
+        max_bytes=audio.max_track_bytes,
+        min_s=audio.min_clip_s,
+        cut=False,
+        detailed_s=detailed_s,
+    )
 
 
 def _hear(

@@ -26,7 +26,7 @@ from fpserver.matching.candidates import candidates_of, hits_of, split
 from fpserver.matching.evidence import ClipMap
 from fpserver.matching.verdict import matches_of
 from fpserver.matching.warp import hypotheses
-from fpserver.terms import Candidate, Hashes, Hearing, Landmarks, Lookup, Match, Peaks, Window
+from fpserver.terms import Candidate, Hashes, Hearing, Landmarks, Lookup, Match, Peaks, Warp, Window
 from fpserver.thinking import think
 
 N_STEPS = 3
@@ -73,10 +73,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Query:
-    """What a step asks; `warp_of` says under which hypothesis each landmark was made, if under one."""
+    """What a step asks; `warp_of` says under which of the warps each landmark was made, if under one."""
 
     landmarks: Landmarks
     asks: StepConfig
+    warps: Sequence[Warp] = ()
     warp_of: npt.NDArray[np.int64] | None = None
 
 
@@ -147,15 +148,16 @@ def _map(hearing: Hearing, config: Config) -> ClipMap:
 def _query(name: str, hearing: Hearing, config: Config) -> _Query:
     asks = {"plain": config.plain, "dense": config.dense, "warped": config.warped}[name]
     if name == "warped":
+        warps = hypotheses()
         landmarks, warp_of = warped_query_of(
             hearing.constellation,
-            hypotheses(),
+            warps,
             config.fingerprint,
             peaks_per_s=asks.peaks_per_s,
             fan_out=asks.fan_out,
             max_hashes=asks.max_lookups,
         )
-        return _Query(landmarks=landmarks, asks=asks, warp_of=warp_of)
+        return _Query(landmarks=landmarks, asks=asks, warps=warps, warp_of=warp_of)
     between = [hearing.detail.between] if name == "dense" and hearing.detail else []
     landmarks = query_of(
         [hearing.constellation, *between],
@@ -174,10 +176,9 @@ def _candidates(
     hits = hits_of(found, hash_of_landmark, query.landmarks.offset, max_hits=matching.max_hits)
     if query.warp_of is None:
         return candidates_of(hits, max_candidates=query.asks.max_candidates)
-    warps = hypotheses()
     under_all = [
         candidate
-        for warp, some in zip(warps, split(hits, query.warp_of, len(warps)), strict=True)
+        for warp, some in zip(query.warps, split(hits, query.warp_of, len(query.warps)), strict=True)
         for candidate in candidates_of(some, max_candidates=CANDIDATES_PER_WARP, warp=warp)
     ]
     return sorted(under_all, key=lambda each: -each.votes)[: query.asks.max_candidates]
