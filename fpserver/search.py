@@ -121,7 +121,6 @@ async def _step(
             candidates,
             peaks,
             max_verified=config.matching.max_verified,
-            seconds=hearing.duration_s,
             n_steps=N_STEPS,
         )
     return Step(

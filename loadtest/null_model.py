@@ -5,7 +5,7 @@
 Every clip is searched, through all steps, among the reporting and tuning tracks of the corpus. In each step the best
 track of another cluster is a wrong one; its lead is over the other wrong ones, as it would be were the clip's own
 track not catalogued. Clips of tuning tracks make the fit: an exponential tail over the highest tenth of all steps, once
-for clips below three seconds and once for the others. Clips of unknown tracks check it: how many of them are promised
+for even clips and once for uneven ones. Clips of unknown tracks check it: how many of them are promised
 to be 100, 30, 10, … of a thousand or rarer, and are there so many? Clips that share material with another cluster (a
 score no chance reaches) are counted apart. Writes null_model.md, .json and .png to loadtest/results/. `loadtest.scale`
 checks the same tail in larger catalogues.
@@ -26,9 +26,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fpserver.config import Config
-from fpserver.fingerprint.constellation import constellation_of
+from fpserver.fingerprint.constellation import band, constellation_of
 from fpserver.hearing import detail_of
-from fpserver.matching.confidence import COHORT, LOCATION, SCALES, chance_level, false_accept_rate
+from fpserver.matching.confidence import COHORT, LOCATION, SCALES, UNEVEN, chance_level, false_accept_rate
+from fpserver.matching.evidence import ClipMap
 from fpserver.search import Clock, search
 from fpserver.terms import Constellation, Hearing, Samples
 from loadtest.accuracy.cells import Cell, Codec, Noise, Room
@@ -41,8 +42,8 @@ CONFIG = Config()
 RATE_HZ = CONFIG.fingerprint.rate_hz
 STEPS = ("plain", "dense", "warped")
 SHARED = 20.0  # a wrong score above this is no chance: the two recordings share material
-LONG_S = 3.0  # from here on one scale
-SHORT, LONG = f"below {LONG_S:g} s", f"{LONG_S:g} s or more"
+LIMIT = (UNEVEN[0] * UNEVEN[1]) ** 0.5
+EVEN_CLIPS, UNEVEN_CLIPS = f"unevenness below {LIMIT:.3f}", f"unevenness from {LIMIT:.3f}"
 FITTED = 0.1  # of the leads, the highest
 LEVELS = (0.1, 0.03, 0.01, 0.003, 0.001)
 LENGTHS_S = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
@@ -52,11 +53,12 @@ KINDS = (
     Cell(name="mp3", family="", seconds=1, codec=Codec.MP3),
     Cell(name="noise +5 dB", family="", seconds=1, noise=Noise.MIXED, snr_db=5),
     Cell(name="noise -6 dB", family="", seconds=1, noise=Noise.MIXED, snr_db=-6),
+    Cell(name="noise -12 dB", family="", seconds=1, noise=Noise.MIXED, snr_db=-12),
     Cell(name="phone", family="", seconds=1, noise=Noise.MIXED, snr_db=5, room=Room.SIMULATED),
     Cell(name="speed", family="", seconds=1, speed=1.05),
     Cell(name="no music", family="", seconds=1, unknown="other"),
 )
-SHARES = (0.35, 0.1, 0.15, 0.1, 0.1, 0.05, 0.15)
+SHARES = (0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.05, 0.15)
 HIGHEST = 5  # told
 SEED = 3
 Floats = npt.NDArray[np.float64]
@@ -68,6 +70,7 @@ class Wrong:
 
     kind: str
     seconds: float
+    unevenness: float
     check: bool  # of an unknown track
     scores: Mapping[str, Sequence[float]]  # by step: of the best, and of its cohort
 
@@ -141,8 +144,19 @@ def _wrong(number: int) -> Wrong:
     seconds = float(rng.choice(LENGTHS_S, p=LENGTH_SHARES))
     clip, pcm = render(_STUDIOS[check], replace(kind, seconds=seconds), number)
     own = {each.cluster for part in clip.parts for each in _STUDIOS[check].known if each.name == part.track}
-    scores = asyncio.run(_scores(hearing_of(at_11025(pcm)), own))
-    return Wrong(kind=kind.name, seconds=seconds, check=check, scores=scores)
+    hearing = hearing_of(at_11025(pcm))
+    return Wrong(
+        kind=kind.name,
+        seconds=seconds,
+        unevenness=_map(hearing).unevenness,
+        check=check,
+        scores=asyncio.run(_scores(hearing, own)),
+    )
+
+
+def _map(hearing: Hearing) -> ClipMap:
+    assert hearing.detail
+    return ClipMap(hearing.constellation, hearing.detail.levels, first_bin=band(CONFIG.fingerprint)[0])
 
 
 async def _scores(hearing: Hearing, own: set[str]) -> dict[str, list[float]]:
@@ -158,8 +172,8 @@ def _write(wrong: Sequence[Wrong], setting: Mapping[str, int]) -> None:
     kinds = [kind.name for kind in KINDS]
     chance = [each for each in wrong if not each.shares_material()]
     fit, check = ([each for each in chance if each.check == half] for half in (False, True))
-    short_fit, long_fit = _by_length(fit)
-    short_check, long_check = _by_length(check)
+    even_fit, uneven_fit = _by_unevenness(fit)
+    even_check, uneven_check = _by_unevenness(check)
     report: dict[str, Any] = {
         "clips": len(wrong),
         **setting,
@@ -167,17 +181,18 @@ def _write(wrong: Sequence[Wrong], setting: Mapping[str, int]) -> None:
         "share_material": len(wrong) - len(chance),
         "fitted": {
             name: dict(zip(("location", "scale"), np.round(fitted(_leads(some)), 3).tolist(), strict=True))
-            for name, some in ((SHORT, short_fit), (LONG, long_fit))
+            for name, some in ((EVEN_CLIPS, even_fit), (UNEVEN_CLIPS, uneven_fit))
         },
-        "in_use": {"location": LOCATION, "scales": SCALES},
+        "in_use": {"location": LOCATION, "unevenness": UNEVEN, "scales": SCALES},
         "fit": len(fit),
         "check": len(check),
         "promised": {step: _promised(fit, check, [step]) for step in STEPS}
         | {"all steps": _promised(fit, check, STEPS)}
         | {
-            SHORT: _promised(short_fit, short_check, STEPS),
-            LONG: _promised(long_fit, long_check, STEPS),
-        },
+            EVEN_CLIPS: _promised(even_fit, even_check, STEPS),
+            UNEVEN_CLIPS: _promised(uneven_fit, uneven_check, STEPS),
+        }
+        | {f"{seconds:g} s": _of_length(fit, check, seconds) for seconds in LENGTHS_S},
         "q99_by_length": {
             f"{seconds:g} s": _q99([each for each in chance if each.seconds == seconds])
             for seconds in LENGTHS_S
@@ -196,12 +211,17 @@ def _write(wrong: Sequence[Wrong], setting: Mapping[str, int]) -> None:
     print("\n".join(lines))
 
 
-def _by_length(wrong: Sequence[Wrong]) -> tuple[list[Wrong], list[Wrong]]:
-    """(short clips, the others)."""
+def _by_unevenness(wrong: Sequence[Wrong]) -> tuple[list[Wrong], list[Wrong]]:
+    """(even clips, uneven ones)."""
     return (
-        [each for each in wrong if each.seconds < LONG_S],
-        [each for each in wrong if each.seconds >= LONG_S],
+        [each for each in wrong if each.unevenness < LIMIT],
+        [each for each in wrong if each.unevenness >= LIMIT],
     )
+
+
+def _of_length(fit: Sequence[Wrong], check: Sequence[Wrong], seconds: float) -> list[dict[str, float]]:
+    one, other = ([each for each in some if each.seconds == seconds] for some in (fit, check))
+    return _promised(one, other, STEPS)
 
 
 def fitted(leads: Floats) -> tuple[float, float]:
@@ -219,7 +239,7 @@ def _rates(wrong: Sequence[Wrong], steps: Sequence[str]) -> Floats:
     """What is promised for each lead, in one step."""
     return np.array(
         [
-            false_accept_rate(each.lead(step), seconds=each.seconds, n_steps=1)
+            false_accept_rate(each.lead(step), unevenness=each.unevenness, n_steps=1)
             for step in steps
             for each in wrong
         ]

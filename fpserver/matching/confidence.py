@@ -9,9 +9,10 @@ Lloyd-Thomas, "Score Normalization for Text-Independent Speaker Verification Sys
 
     false accepts per clip at a lead or above  =  exp((LOCATION − lead) / scale)
 
-for every step and size of catalogue; the scale is wider for clips under three seconds, which have few peaks. Fitted by
-`loadtest/null_model.py`; docs/decisions/0011 has the figures and how the fit was checked. A search of n steps accepts
-at 1/n of the rate asked for, so that the sum stays below it.
+for every step, length of clip and size of catalogue. The scale is wider for an uneven clip, one whose frames rise and
+fall as a whole (beats, pauses): what its peaks say is then not independent, and any other beat goes along. Fitted by
+`loadtest/null_model.py`; docs/decisions/0011 and 0014 have the figures and how the fit was checked. A search of n steps
+accepts at 1/n of the rate asked for, so that the sum stays below it.
 """
 
 from collections.abc import Sequence
@@ -21,12 +22,12 @@ import numpy as np
 
 COHORT = 9  # tracks after the best
 MAX_CHANCE = (
-    4.0  # a higher score of the cohort's counts as this: another recording of the same may be among them
+    4.5  # a higher score of the cohort's counts as this: another recording of the same may be among them
 )
-USUAL_CHANCE = 2.4  # instead of each track that a small catalogue lacks
+USUAL_CHANCE = 2.7  # instead of each track that a small catalogue lacks
 SPREADS = 2.0  # standard deviations over the cohort's mean, from which a lead counts
-LOCATION = -0.07
-LENGTHS_S, SCALES = (1.0, 3.0), (0.43, 0.34)  # of clips; between them in proportion to the logarithm
+LOCATION = -0.05
+UNEVEN, SCALES = (0.03, 0.1), (0.27, 0.41)  # between them in proportion to the logarithm
 LARGEST_EXPONENT = 100.0  # the rate is 1 long before; keeps exp within a float
 
 
@@ -41,15 +42,15 @@ def chance_level(scores: Sequence[float]) -> float:
     return float(np.mean(cohort) + SPREADS * np.std(cohort))
 
 
-def false_accept_rate(lead: float, *, seconds: float, n_steps: int) -> float:
+def false_accept_rate(lead: float, *, unevenness: float, n_steps: int) -> float:
     """Expected wrong answers per unknown clip with this lead or a larger one, 0..1, over all steps of the search.
 
     Args:
         lead: of the best score over `chance_level`.
-        seconds: length of the clip.
+        unevenness: of the clip, as `ClipMap` has it.
         n_steps: that the search may take.
     """
-    scale = float(np.interp(log(max(seconds, LENGTHS_S[0])), np.log(LENGTHS_S), SCALES))
+    scale = float(np.interp(log(max(unevenness, UNEVEN[0])), np.log(UNEVEN), SCALES))
     return min(1.0, n_steps * exp(min((LOCATION - lead) / scale, LARGEST_EXPONENT)))
 
 

@@ -4,7 +4,9 @@ Each cell of the clip's spectrogram says by how much a track's peak there speaks
 often a cell of its kind lies under a peak of the track that is heard, over how often it lies anywhere (RATIOS). Its
 kind is its level and whether the clip has a peak there or beside it. The sum over the peaks that the track predicts,
 at the candidate's place, is compared with the sums at other shifts, in time and, apart from that, in frequency: two
-z-scores, of which the smaller counts, since a steady tone fits at every time and a click at every frequency.
+z-scores, of which the smaller counts, since a steady tone fits at every time and a click at every frequency. Noise may
+leave only the low or only the high frequencies of the music to be heard: the sums are also made over the lower and the
+upper parts of the band alone, and the stretch that agrees best counts. docs/decisions/0013 has the figures.
 
 Ratios of likelihoods as weights: Neyman, Pearson, "On the problem of the most efficient tests of statistical
 hypotheses", 1933. docs/decisions/0009 says how the table was made and what it is worth.
@@ -37,6 +39,10 @@ NEAR = (  # later ones rule: shifts (frames, bins) that give a cell its kind
 OWN_SHIFTS = (-1, 0, 1)  # frames; the best of them is the candidate's place
 TIME_SHIFTS = np.r_[-30:-3, 4:31]  # frames; nearer ones belong to the candidate itself
 BIN_SHIFTS = np.r_[-48:-7:2, 8:49:2]
+N_PARTS = 8  # of the band, equally wide
+STRETCHES = np.array(  # of the band: first part, one past the last
+    [(0, N_PARTS), *((0, i) for i in range(1, N_PARTS)), *((i, N_PARTS) for i in range(1, N_PARTS))]
+)
 MIN_SPREAD = 1.2  # of the sum, per root of the peaks predicted: as if they were independent
 MIN_PREDICTED = 4  # fewer predicted peaks are no evidence
 
@@ -66,10 +72,15 @@ class ClipMap:
 
     Beyond its ends the clip begins anew and beyond the band it is mirrored, so that a pattern that is shifted away
     meets as many cells as before.
+
+    Attributes:
+        n_frames: of the clip.
+        unevenness: how much its frames rise and fall as a whole, 0..1.
     """
 
     def __init__(self, clip: Constellation, levels: CellLevels, *, first_bin: int) -> None:
         self.n_frames, self._n_bins = levels.shape
+        self.unevenness = _unevenness(levels)
         self._first_bin = first_bin
         said = RATIOS[levels, kinds_of(clip, levels.shape, first_bin=first_bin)]
         around = np.pad(said, ((_PAD_FRAMES, _PAD_FRAMES), (0, 0)), mode="wrap")
@@ -90,19 +101,25 @@ class ClipMap:
         frame, place = self._places(peaks, candidate.alignment, candidate.warp)
         if len(frame) < MIN_PREDICTED or self._n_time == len(OWN_SHIFTS):
             return None
-        sums = self._cells[place[None, :] + self._shifts].sum(axis=1, dtype=np.float64)
-        best = int(np.argmax(sums[: len(OWN_SHIFTS)]))
-        here = float(sums[best])
-        time_mean, time_spread = _mean_and_spread(sums[len(OWN_SHIFTS) : self._n_time], len(frame))
-        bin_mean, bin_spread = _mean_and_spread(sums[self._n_time :], len(frame))
+        part = (place % self._stride - _PAD_BINS) * N_PARTS // self._n_bins
+        inside = (part[:, None] >= STRETCHES[:, 0]) & (part[:, None] < STRETCHES[:, 1])
+        n_predicted = inside.sum(axis=0)
+        sums = (self._cells[place[None, :] + self._shifts] @ inside.astype(np.float32)).astype(np.float64)
+        best = int(np.argmax(sums[: len(OWN_SHIFTS), 0]))
+        here = sums[best]
+        time_mean, time_spread = _mean_and_spread(sums[len(OWN_SHIFTS) : self._n_time], n_predicted)
+        bin_mean, bin_spread = _mean_and_spread(sums[self._n_time :], n_predicted)
+        z_time, z_bin = (here - time_mean) / time_spread, (here - bin_mean) / bin_spread
+        z = np.where(n_predicted < MIN_PREDICTED, -np.inf, np.minimum(z_time, z_bin))
+        agrees = int(np.argmax(z))
         moved = OWN_SHIFTS[best]
         said = self._cells[place + moved * self._stride]
-        between = (max(time_mean, bin_mean) + here) / 2 / len(frame)
+        between = (max(time_mean[0], bin_mean[0]) + here[0]) / 2 / len(frame)
         start, end = _agreeing_part(frame, said - np.float32(between))
         return Evidence(
-            z_time=(here - time_mean) / time_spread,
-            z_bin=(here - bin_mean) / bin_spread,
-            n_predicted=len(frame),
+            z_time=float(z_time[agrees]),
+            z_bin=float(z_bin[agrees]),
+            n_predicted=int(n_predicted[agrees]),
             alignment=candidate.alignment - moved * candidate.warp.speed,
             warp=candidate.warp,
             clip_start_frame=start,
@@ -132,11 +149,23 @@ def kinds_of(clip: Constellation, shape: tuple[int, ...], *, first_bin: int) -> 
     return kinds[2:-2, 2:-2]
 
 
-def _mean_and_spread(sums: npt.NDArray[np.float64], n_predicted: int) -> tuple[float, float]:
-    """Mean and standard deviation; numpy's own take five times as long over a few dozen numbers."""
-    mean = float(sums.sum()) / len(sums)
-    variance = float(sums @ sums) / len(sums) - mean * mean
-    return mean, max(variance, MIN_SPREAD**2 * n_predicted) ** 0.5
+def _unevenness(levels: CellLevels) -> float:
+    """Share of the levels' variance that lies between whole frames, 0..1.
+
+    Levels that were made from peaks have no lowest one and do not tell: they count as all uneven.
+    """
+    if not levels.size or levels.min() > 0:
+        return 1.0
+    return float(levels.mean(axis=1).var() / levels.var())
+
+
+def _mean_and_spread(
+    sums: npt.NDArray[np.float64], n_predicted: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and standard deviation of each column; numpy's own take five times as long over a few dozen numbers."""
+    mean = sums.sum(axis=0) / len(sums)
+    variance = (sums * sums).sum(axis=0) / len(sums) - mean * mean
+    return mean, np.sqrt(np.maximum(variance, MIN_SPREAD**2 * np.maximum(n_predicted, 1)))
 
 
 def _agreeing_part(frame: npt.NDArray[np.int32], gain: npt.NDArray[np.float32]) -> tuple[int, int]:

@@ -43,7 +43,6 @@ def matches_of(
     peaks: Sequence[Peaks | None],
     *,
     max_verified: int,
-    seconds: float,
     n_steps: int,
 ) -> list[Match]:
     """The candidates that have evidence, one match a track, best first.
@@ -53,7 +52,6 @@ def matches_of(
         candidates: (track, alignment) pairs to judge.
         peaks: of each candidate's track, around the alignment; candidates without are passed over.
         max_verified: so many of the candidates, by votes and a quick fit, are judged.
-        seconds: length of the clip.
         n_steps: steps that the search may take.
     """
     judged: dict[int, _Judged] = {}
@@ -73,7 +71,7 @@ def matches_of(
     matches = []
     for each in best:
         lead = each.score - chance
-        rate = false_accept_rate(lead, seconds=seconds, n_steps=n_steps)
+        rate = false_accept_rate(lead, unevenness=clip_map.unevenness, n_steps=n_steps)
         matches.append(
             Match(
                 track_id=each.candidate.track_id,

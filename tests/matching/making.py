@@ -98,7 +98,6 @@ class MemoryIndex:
             candidates,
             [self.fingerprints[each.track_id].peaks for each in candidates],
             max_verified=40,
-            seconds=len(samples) / CONFIG.rate_hz,
             n_steps=2,
         )
 
