@@ -4,9 +4,10 @@ Each cell of the clip's spectrogram says by how much a track's peak there speaks
 often a cell of its kind lies under a peak of the track that is heard, over how often it lies anywhere (RATIOS). Its
 kind is its level and whether the clip has a peak there or beside it. The sum over the peaks that the track predicts,
 at the candidate's place, is compared with the sums at other shifts, in time and, apart from that, in frequency: two
-z-scores, of which the smaller counts, since a steady tone fits at every time and a click at every frequency. Noise may
-leave only the low or only the high frequencies of the music to be heard: the sums are also made over the lower and the
-upper parts of the band alone, and the stretch that agrees best counts. docs/decisions/0013 has the figures.
+z-scores, of which the smaller counts, since a steady tone fits at every time and a click at every frequency. Half of
+what a whole frame or a whole bin says is taken off for the same reason. Noise may leave only the low or only the high
+frequencies of the music to be heard: the sums are also made over the lower and the upper parts of the band alone, and
+the stretch that agrees best counts, a part less than the whole. docs/decisions/0013 has the figures.
 
 Ratios of likelihoods as weights: Neyman, Pearson, "On the problem of the most efficient tests of statistical
 hypotheses", 1933. docs/decisions/0009 says how the table was made and what it is worth.
@@ -43,6 +44,8 @@ N_PARTS = 8  # of the band, equally wide
 STRETCHES = np.array(  # of the band: first part, one past the last
     [(0, N_PARTS), *((0, i) for i in range(1, N_PARTS)), *((i, N_PARTS) for i in range(1, N_PARTS))]
 )
+PART_COSTS = 1.0  # standard deviations that the z of a part counts less than that of the whole band
+TAKEN_OFF = 0.5  # of what all cells of a frame, or of a bin, say
 MIN_SPREAD = 1.2  # of the sum, per root of the peaks predicted: as if they were independent
 MIN_PREDICTED = 4  # fewer predicted peaks are no evidence
 
@@ -83,6 +86,8 @@ class ClipMap:
         self.unevenness = _unevenness(levels)
         self._first_bin = first_bin
         said = RATIOS[levels, kinds_of(clip, levels.shape, first_bin=first_bin)]
+        of_frame, of_bin = (said.mean(axis=axis, keepdims=True) - said.mean() for axis in (1, 0))
+        said -= TAKEN_OFF * (of_frame + of_bin)
         around = np.pad(said, ((_PAD_FRAMES, _PAD_FRAMES), (0, 0)), mode="wrap")
         cells = np.pad(around, ((0, 0), (_PAD_BINS, _PAD_BINS)), mode="symmetric")
         self._cells = cells.ravel()
@@ -110,6 +115,8 @@ class ClipMap:
         time_mean, time_spread = _mean_and_spread(sums[len(OWN_SHIFTS) : self._n_time], n_predicted)
         bin_mean, bin_spread = _mean_and_spread(sums[self._n_time :], n_predicted)
         z_time, z_bin = (here - time_mean) / time_spread, (here - bin_mean) / bin_spread
+        z_time[1:] -= PART_COSTS
+        z_bin[1:] -= PART_COSTS
         z = np.where(n_predicted < MIN_PREDICTED, -np.inf, np.minimum(z_time, z_bin))
         agrees = int(np.argmax(z))
         moved = OWN_SHIFTS[best]
