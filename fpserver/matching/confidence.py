@@ -27,7 +27,7 @@ MAX_CHANCE = (
 USUAL_CHANCE = 2.7  # instead of each track that a small catalogue lacks
 SPREADS = 2.0  # standard deviations over the cohort's mean, from which a lead counts
 LOCATION = -0.05
-UNEVEN, SCALES = (0.03, 0.1), (0.27, 0.41)  # between them in proportion to the logarithm
+UNEVEN, SCALES = (0.03, 0.1), (0.285, 0.335)  # between them in proportion to the logarithm
 LARGEST_EXPONENT = 100.0  # the rate is 1 long before; keeps exp within a float
 
 
