@@ -58,7 +58,6 @@ class Evidence:
 
     z_time: float
     z_bin: float
-    n_predicted: int
     alignment: float
     warp: Warp
     clip_start_frame: int
@@ -112,21 +111,16 @@ class ClipMap:
         sums = (self._cells[place[None, :] + self._shifts] @ inside.astype(np.float32)).astype(np.float64)
         best = int(np.argmax(sums[: len(OWN_SHIFTS), 0]))
         here = sums[best]
-        time_mean, time_spread = _mean_and_spread(sums[len(OWN_SHIFTS) : self._n_time], n_predicted)
-        bin_mean, bin_spread = _mean_and_spread(sums[self._n_time :], n_predicted)
-        z_time, z_bin = (here - time_mean) / time_spread, (here - bin_mean) / bin_spread
-        z_time[1:] -= PART_COSTS
-        z_bin[1:] -= PART_COSTS
-        z = np.where(n_predicted < MIN_PREDICTED, -np.inf, np.minimum(z_time, z_bin))
-        agrees = int(np.argmax(z))
+        z_time, time_mean = _compared(here, sums[len(OWN_SHIFTS) : self._n_time], n_predicted)
+        z_bin, bin_mean = _compared(here, sums[self._n_time :], n_predicted)
+        agrees = int(np.argmax(np.minimum(z_time, z_bin)))
         moved = OWN_SHIFTS[best]
         said = self._cells[place + moved * self._stride]
-        between = (max(time_mean[0], bin_mean[0]) + here[0]) / 2 / len(frame)
+        between = (max(time_mean, bin_mean) + here[0]) / 2 / len(frame)
         start, end = _agreeing_part(frame, said - np.float32(between))
         return Evidence(
             z_time=float(z_time[agrees]),
             z_bin=float(z_bin[agrees]),
-            n_predicted=int(n_predicted[agrees]),
             alignment=candidate.alignment - moved * candidate.warp.speed,
             warp=candidate.warp,
             clip_start_frame=start,
@@ -166,13 +160,19 @@ def _unevenness(levels: CellLevels) -> float:
     return float(levels.mean(axis=1).var() / levels.var())
 
 
-def _mean_and_spread(
-    sums: npt.NDArray[np.float64], n_predicted: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Mean and standard deviation of each column; numpy's own take five times as long over a few dozen numbers."""
-    mean = sums.sum(axis=0) / len(sums)
-    variance = (sums * sums).sum(axis=0) / len(sums) - mean * mean
-    return mean, np.sqrt(np.maximum(variance, MIN_SPREAD**2 * np.maximum(n_predicted, 1)))
+def _compared(
+    here: npt.NDArray[np.float64], elsewhere: npt.NDArray[np.float64], n_predicted: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float64], float]:
+    """The z-score of each stretch, and the mean elsewhere of the whole band.
+
+    Means by hand: numpy's own take five times as long over a few dozen numbers.
+    """
+    mean = elsewhere.sum(axis=0) / len(elsewhere)
+    variance = (elsewhere * elsewhere).sum(axis=0) / len(elsewhere) - mean * mean
+    z = (here - mean) / np.sqrt(np.maximum(variance, MIN_SPREAD**2 * np.maximum(n_predicted, 1)))
+    z[1:] -= PART_COSTS
+    z[n_predicted < MIN_PREDICTED] = -np.inf
+    return z, float(mean[0])
 
 
 def _agreeing_part(frame: npt.NDArray[np.int32], gain: npt.NDArray[np.float32]) -> tuple[int, int]:
