@@ -26,7 +26,7 @@ from tests.process.running import (
 )
 
 N_TRACKS = 30
-TRACK_S = 12.0
+TRACK_S = 24.0
 pytestmark = pytest.mark.timeout(90)
 
 
