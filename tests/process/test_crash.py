@@ -53,7 +53,8 @@ async def test_sigterm_ends_what_was_begun_and_the_next_server_goes_on(
     data_dir: Path, songs: list[Path]
 ) -> None:
     with serving(data_dir) as server:
-        batch_id, track_ids = await queue(data_dir, songs)  # now: a slow server may be up when its worker is done
+        # not before: a slow server may be up when its worker is done
+        batch_id, track_ids = await queue(data_dir, songs)
         await until_indexed(server.address, batch_id, 3)
         children, family = children_of(server.pid), descendants_of(server.pid)
         assert server.stop() == 0
