@@ -97,7 +97,7 @@ async def search(
         StoreUnavailable: no shard answers.
     """
     with clock.stage("matching"):
-        clip_map = await think(_map, hearing, config)
+        clip_map = await think(clip_map_of, hearing, config)
     for name in ("plain", "dense", "warped") if warped else ("plain", "dense"):
         yield await _step(index, name, hearing, clip_map, config, clock)
 
@@ -135,7 +135,8 @@ async def _step(
     )
 
 
-def _map(hearing: Hearing, config: Config) -> ClipMap:
+def clip_map_of(hearing: Hearing, config: Config) -> ClipMap:
+    """What a clip's cells say; of one that was heard without detail, what its peaks tell of them."""
     levels = (
         hearing.detail.levels
         if hearing.detail

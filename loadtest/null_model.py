@@ -26,11 +26,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fpserver.config import Config
-from fpserver.fingerprint.constellation import band, constellation_of
+from fpserver.fingerprint.constellation import constellation_of
 from fpserver.hearing import detail_of
 from fpserver.matching.confidence import COHORT, LOCATION, SCALES, UNEVEN, chance_level, false_accept_rate
-from fpserver.matching.evidence import ClipMap
-from fpserver.search import Clock, search
+from fpserver.search import Clock, clip_map_of, search
 from fpserver.terms import Constellation, Hearing, Samples
 from loadtest.accuracy.cells import Cell, Codec, Noise, Room
 from loadtest.accuracy.clips import Studio, at_11025, render, studio
@@ -148,15 +147,10 @@ def _wrong(number: int) -> Wrong:
     return Wrong(
         kind=kind.name,
         seconds=seconds,
-        unevenness=_map(hearing).unevenness,
+        unevenness=clip_map_of(hearing, CONFIG).unevenness,
         check=check,
         scores=asyncio.run(_scores(hearing, own)),
     )
-
-
-def _map(hearing: Hearing) -> ClipMap:
-    assert hearing.detail
-    return ClipMap(hearing.constellation, hearing.detail.levels, first_bin=band(CONFIG.fingerprint)[0])
 
 
 async def _scores(hearing: Hearing, own: set[str]) -> dict[str, list[float]]:
@@ -171,32 +165,36 @@ async def _scores(hearing: Hearing, own: set[str]) -> dict[str, list[float]]:
 def _write(wrong: Sequence[Wrong], setting: Mapping[str, int]) -> None:
     kinds = [kind.name for kind in KINDS]
     chance = [each for each in wrong if not each.shares_material()]
-    fit, check = ([each for each in chance if each.check == half] for half in (False, True))
-    even_fit, uneven_fit = _by_unevenness(fit)
-    even_check, uneven_check = _by_unevenness(check)
+    fit, check = (_half(chance, check=half) for half in (False, True))
+    by_unevenness = {
+        EVEN_CLIPS: [each for each in chance if each.unevenness < LIMIT],
+        UNEVEN_CLIPS: [each for each in chance if each.unevenness >= LIMIT],
+    }
+    by_length = {
+        f"{seconds:g} s": [each for each in chance if each.seconds == seconds] for seconds in LENGTHS_S
+    }
     report: dict[str, Any] = {
         "clips": len(wrong),
         **setting,
         "kinds": kinds,
         "share_material": len(wrong) - len(chance),
         "fitted": {
-            name: dict(zip(("location", "scale"), np.round(fitted(_leads(some)), 3).tolist(), strict=True))
-            for name, some in ((EVEN_CLIPS, even_fit), (UNEVEN_CLIPS, uneven_fit))
+            name: dict(
+                zip(
+                    ("location", "scale"),
+                    np.round(fitted(_leads(_half(some, check=False))), 3).tolist(),
+                    strict=True,
+                )
+            )
+            for name, some in by_unevenness.items()
         },
         "in_use": {"location": LOCATION, "unevenness": UNEVEN, "scales": SCALES},
         "fit": len(fit),
         "check": len(check),
-        "promised": {step: _promised(fit, check, [step]) for step in STEPS}
-        | {"all steps": _promised(fit, check, STEPS)}
-        | {
-            EVEN_CLIPS: _promised(even_fit, even_check, STEPS),
-            UNEVEN_CLIPS: _promised(uneven_fit, uneven_check, STEPS),
-        }
-        | {f"{seconds:g} s": _of_length(fit, check, seconds) for seconds in LENGTHS_S},
-        "q99_by_length": {
-            f"{seconds:g} s": _q99([each for each in chance if each.seconds == seconds])
-            for seconds in LENGTHS_S
-        },
+        "promised": {step: _promised(chance, [step]) for step in STEPS}
+        | {"all steps": _promised(chance, STEPS)}
+        | {name: _promised(some, STEPS) for name, some in (by_unevenness | by_length).items()},
+        "q99_by_length": {name: _q99(some) for name, some in by_length.items()},
         "q99_by_kind": {kind: _q99([each for each in chance if each.kind == kind]) for kind in kinds},
         "highest": {
             step: np.sort([each.lead(step) for each in chance])[: -HIGHEST - 1 : -1].round(2).tolist()
@@ -211,17 +209,8 @@ def _write(wrong: Sequence[Wrong], setting: Mapping[str, int]) -> None:
     print("\n".join(lines))
 
 
-def _by_unevenness(wrong: Sequence[Wrong]) -> tuple[list[Wrong], list[Wrong]]:
-    """(even clips, uneven ones)."""
-    return (
-        [each for each in wrong if each.unevenness < LIMIT],
-        [each for each in wrong if each.unevenness >= LIMIT],
-    )
-
-
-def _of_length(fit: Sequence[Wrong], check: Sequence[Wrong], seconds: float) -> list[dict[str, float]]:
-    one, other = ([each for each in some if each.seconds == seconds] for some in (fit, check))
-    return _promised(one, other, STEPS)
+def _half(wrong: Sequence[Wrong], *, check: bool) -> list[Wrong]:
+    return [each for each in wrong if each.check == check]
 
 
 def fitted(leads: Floats) -> tuple[float, float]:
@@ -246,9 +235,11 @@ def _rates(wrong: Sequence[Wrong], steps: Sequence[str]) -> Floats:
     )
 
 
-def _promised(fit: Sequence[Wrong], check: Sequence[Wrong], steps: Sequence[str]) -> list[dict[str, float]]:
+def _promised(wrong: Sequence[Wrong], steps: Sequence[str]) -> list[dict[str, float]]:
     rows = []
-    rates = {name: _rates(some, steps) for name, some in (("fit", fit), ("check", check))}
+    rates = {
+        name: _rates(_half(wrong, check=check), steps) for name, check in (("fit", False), ("check", True))
+    }
     for level in LEVELS:
         row = {"rate": level}
         for name, some in rates.items():
