@@ -13,12 +13,16 @@ Ratios of likelihoods as weights: Neyman, Pearson, "On the problem of the most e
 hypotheses", 1933. docs/decisions/0009 says how the table was made and what it is worth.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fpserver.terms import Candidate, CellLevels, Constellation, Peaks, Warp
+
+Place: TypeAlias = tuple[Warp, float]  # and the alignment
 
 # by level (0..3), then: no peak near, a peak 2 bins away, diagonally beside, one frame away, one bin away, a peak here
 RATIOS = np.array(
@@ -96,26 +100,39 @@ class ClipMap:
         self._shifts = shifts.astype(np.intp)[:, None]
         self._n_time = len(OWN_SHIFTS) + len(elsewhere)
 
-    def fit(self, peaks: Peaks, alignment: float, warp: Warp) -> float:
-        """Sum of what the clip's cells say under a track's peaks: quick, and good enough to rank what is alike."""
-        return float(self._cells[self._places(peaks, alignment, warp)[1]].sum(dtype=np.float64))
+    def fits(self, peaks: Peaks, places: Sequence[Place]) -> npt.NDArray[np.float64]:
+        """Sum of what the clip's cells say under a track's peaks: quick, and good enough to rank what is alike.
+
+        Args:
+            peaks: of the track, n of them.
+            places: where the clip is laid, each a warp and an alignment.
+
+        Returns:
+            One sum a place, (n_places,).
+        """
+        _, cell, inside = self._cells_under(peaks, places)
+        sums: npt.NDArray[np.float64] = self._cells[np.where(inside, cell, 0)].sum(
+            axis=1, where=inside, dtype=np.float64
+        )
+        return sums
 
     def evidence(self, candidate: Candidate, peaks: Peaks) -> Evidence | None:
         """Judge one candidate; None where the track predicts too few peaks, or the clip is too short to compare."""
-        frame, place = self._places(peaks, candidate.alignment, candidate.warp)
+        frames, cells, inside = self._cells_under(peaks, [(candidate.warp, candidate.alignment)])
+        frame, cell = frames[inside], cells[inside]
         if len(frame) < MIN_PREDICTED or self._n_time == len(OWN_SHIFTS):
             return None
-        part = (place % self._stride - _PAD_BINS) * N_PARTS // self._n_bins
-        inside = (part[:, None] >= STRETCHES[:, 0]) & (part[:, None] < STRETCHES[:, 1])
-        n_predicted = inside.sum(axis=0)
-        sums = (self._cells[place[None, :] + self._shifts] @ inside.astype(np.float32)).astype(np.float64)
+        part = (cell % self._stride - _PAD_BINS) * N_PARTS // self._n_bins
+        counts = (part[:, None] >= STRETCHES[:, 0]) & (part[:, None] < STRETCHES[:, 1])
+        n_predicted = counts.sum(axis=0)
+        sums = (self._cells[cell + self._shifts] @ counts.astype(np.float32)).astype(np.float64)
         best = int(np.argmax(sums[: len(OWN_SHIFTS), 0]))
         here = sums[best]
         z_time, time_mean = _compared(here, sums[len(OWN_SHIFTS) : self._n_time], n_predicted)
         z_bin, bin_mean = _compared(here, sums[self._n_time :], n_predicted)
         agrees = int(np.argmax(np.minimum(z_time, z_bin)))
         moved = OWN_SHIFTS[best]
-        said = self._cells[place + moved * self._stride]
+        said = self._cells[cell + moved * self._stride]
         between = (max(time_mean, bin_mean) + here[0]) / 2 / len(frame)
         start, end = _agreeing_part(frame, said - np.float32(between))
         return Evidence(
@@ -127,17 +144,17 @@ class ClipMap:
             clip_end_frame=end,
         )
 
-    def _places(
-        self, peaks: Peaks, alignment: float, warp: Warp
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.intp]]:
-        """Clip frames of the track's peaks that fall into the clip, and their cells."""
-        span = alignment, alignment + self.n_frames * warp.speed
-        first, last = np.searchsorted(peaks.frame, span).tolist()
-        frame = np.rint((peaks.frame[first:last] - alignment) / warp.speed).astype(np.int32)
-        bin_ = np.rint(peaks.bin[first:last] * warp.pitch).astype(np.intp) - self._first_bin
-        inside = (frame >= 0) & (frame < self.n_frames) & (bin_ >= 0) & (bin_ < self._n_bins)
-        frame, bin_ = frame[inside], bin_[inside]
-        return frame, (frame.astype(np.intp) + _PAD_FRAMES) * self._stride + bin_ + _PAD_BINS
+    def _cells_under(
+        self, peaks: Peaks, places: Sequence[Place]
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+        """Clip frame and cell of each of the track's peaks at each place, and whether it lies in the clip's map."""
+        numbers = [(alignment, warp.speed, warp.pitch) for warp, alignment in places]
+        alignment, speed, pitch = np.array(numbers).T[:, :, None]
+        time = (peaks.frame - alignment) / speed
+        frame = np.rint(time).astype(np.intp)
+        bin_ = np.rint(peaks.bin * pitch).astype(np.intp) - self._first_bin
+        inside = (time >= 0) & (frame < self.n_frames) & (bin_ >= 0) & (bin_ < self._n_bins)
+        return frame, (frame + _PAD_FRAMES) * self._stride + bin_ + _PAD_BINS, inside
 
 
 def kinds_of(clip: Constellation, shape: tuple[int, ...], *, first_bin: int) -> npt.NDArray[np.intp]:
@@ -175,7 +192,7 @@ def _compared(
     return z, float(mean[0])
 
 
-def _agreeing_part(frame: npt.NDArray[np.int32], gain: npt.NDArray[np.float32]) -> tuple[int, int]:
+def _agreeing_part(frame: npt.NDArray[np.intp], gain: npt.NDArray[np.float32]) -> tuple[int, int]:
     """First and last clip frame of the stretch of largest gain.
 
     `gain` is each predicted peak's energy above half way from chance to the mean of all.

@@ -4,8 +4,10 @@ Each track is judged at its best alignment. Nothing is accepted here: whoever as
 false accepts with the one he allows.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
@@ -15,26 +17,21 @@ from fpserver.matching.evidence import ClipMap, Evidence
 from fpserver.matching.warp import refined, settled
 from fpserver.terms import Candidate, Match, Peaks
 
-MAX_SETTLED = 2  # of the best, whose speed is looked at once more
+MAX_SETTLED = 2  # of the best tracks, whose place and speed are looked at once more
+MAX_PLACES = 8  # of each of them
+APART = 4  # frames between two places of a track
 FIT_SCALE = 10.0  # of a fit against a vote, where only the order counts
 VOTE_WEIGHT = 0.5  # of the root of the votes against a standard deviation of evidence
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Judged:
-    """A track at its best alignment so far."""
+    """A track at one of the places where it may be."""
 
     candidate: Candidate
     peaks: Peaks
     evidence: Evidence
     score: float
-
-    def settle(self, clip_map: ClipMap) -> None:
-        """Find the change of speed that the step did not look for, or not so finely; the score stays."""
-        agrees = self.evidence.clip_start_frame, self.evidence.clip_end_frame
-        placed = settled(clip_map, self.candidate, self.peaks, agrees=agrees)
-        evidence = clip_map.evidence(placed, self.peaks) if placed is not self.candidate else None
-        self.evidence = evidence or self.evidence
 
 
 def matches_of(
@@ -54,20 +51,20 @@ def matches_of(
         max_verified: so many of the candidates, by votes and a quick fit, are judged.
         n_steps: steps that the search may take.
     """
-    judged: dict[int, _Judged] = {}
+    places: dict[int, list[_Judged]] = defaultdict(list)
     for candidate, stored in _most_likely(clip_map, candidates, peaks, max_verified):
         placed = candidate if candidate.warp == AS_PLAYED else refined(clip_map, candidate, stored)
-        evidence = clip_map.evidence(placed, stored)
-        if evidence is None:
-            continue
-        score = score_of(evidence.z, candidate.votes)
-        known = judged.get(candidate.track_id)
-        if known is None or score > known.score:
-            judged[candidate.track_id] = _Judged(placed, stored, evidence, score)
-    best = sorted(judged.values(), key=lambda each: (-each.score, each.candidate.track_id))
-    for each in best[:MAX_SETTLED]:
-        each.settle(clip_map)
+        if evidence := clip_map.evidence(placed, stored):
+            score = score_of(evidence.z, candidate.votes)
+            places[candidate.track_id].append(_Judged(placed, stored, evidence, score))
+    for some in places.values():
+        some.sort(key=lambda each: -each.score)
+    tracks = sorted(places.values(), key=lambda some: (-some[0].score, some[0].candidate.track_id))
+    best = [some[0] for some in tracks]
     chance = chance_level([each.score for each in best])
+    for i, each in enumerate(best[:MAX_SETTLED]):
+        if each.score > chance:
+            best[i] = replace(each, evidence=_settled(clip_map, tracks[i]))
     matches = []
     for each in best:
         lead = each.score - chance
@@ -91,6 +88,28 @@ def matches_of(
     return matches
 
 
+def _settled(clip_map: ClipMap, places: Sequence[_Judged]) -> Evidence:
+    """The evidence where a track fits best, after a look at each of its places for a change of speed.
+
+    A clip at another speed fits but in part as it is played, and so it does wherever the track repeats that part.
+    """
+    apart: list[_Judged] = []
+    for each in places:
+        begins = each.evidence.alignment
+        if len(apart) < MAX_PLACES and all(abs(begins - other.evidence.alignment) > APART for other in apart):
+            apart.append(each)
+    best_fit, best = -inf, places[0].evidence
+    for each in apart:
+        agrees = each.evidence.clip_start_frame, each.evidence.clip_end_frame
+        placed = settled(clip_map, each.candidate, each.peaks, agrees=agrees)
+        evidence = clip_map.evidence(placed, each.peaks) if placed is not each.candidate else None
+        evidence = evidence or each.evidence
+        fit = clip_map.fits(each.peaks, [(evidence.warp, evidence.alignment)])[0]
+        if fit > best_fit:
+            best_fit, best = fit, evidence
+    return best
+
+
 def score_of(z: float, votes: float) -> float:
     """Evidence of both kinds in one number: what the clip's cells say, and how many hashes agree."""
     return float(z + VOTE_WEIGHT * votes**0.5)
@@ -101,5 +120,5 @@ def _most_likely(
 ) -> list[tuple[Candidate, Peaks]]:
     """Candidates that have peaks, by quick fit and votes, best first."""
     stored = [(c, p) for c, p in zip(candidates, peaks, strict=True) if p is not None]
-    likely = [clip_map.fit(p, c.alignment, c.warp) / FIT_SCALE + c.votes for c, p in stored]
+    likely = [clip_map.fits(p, [(c.warp, c.alignment)])[0] / FIT_SCALE + c.votes for c, p in stored]
     return [stored[i] for i in np.argsort(-np.array(likely), kind="stable")[:limit]]

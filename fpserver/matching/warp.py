@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fpserver.matching.evidence import ClipMap
+from fpserver.matching.evidence import ClipMap, Place
 from fpserver.terms import Candidate, Peaks, Warp
 
 STEP = 0.004  # between hypotheses, ln: 250 bins become one more
@@ -26,7 +26,6 @@ MOST = 0.85  # of a clip that agrees if its speed is right
 MAX_CLIMBS = 3
 
 Change = Callable[[Warp, float], Warp]  # a warp, and by how much (ln) it is changed further
-Place = tuple[Warp, float]  # and the alignment
 
 
 def hypotheses() -> list[Warp]:
@@ -43,7 +42,8 @@ def refined(clip_map: ClipMap, candidate: Candidate, peaks: Peaks) -> Candidate:
     """A warped candidate at the best fit nearby; what was not changed stays as it is."""
     warp = candidate.warp
     change = _speed if warp.speed != 1 and warp.pitch != 1 else _tempo if warp.speed != 1 else _pitch
-    (best, alignment), _ = _climbed(clip_map, peaks, candidate, change, pivot=clip_map.n_frames / 2)
+    start = warp, candidate.alignment
+    (best, alignment), _ = _climbed(clip_map, peaks, start, change, pivot=clip_map.n_frames / 2)
     return replace(candidate, warp=best, alignment=alignment)
 
 
@@ -59,34 +59,30 @@ def settled(clip_map: ClipMap, candidate: Candidate, peaks: Peaks, *, agrees: tu
     """
     first, last = agrees
     pivot = (first + last) / 2
-    starts = [candidate]
+    warps = [candidate.warp]
     if last - first < MOST * clip_map.n_frames:
-        starts += [_turned(candidate, change(candidate.warp, ln), pivot) for change, ln in _WIDE]
-        starts.sort(key=lambda each: -clip_map.fit(peaks, each.alignment, each.warp))
-    fit = clip_map.fit(peaks, candidate.alignment, candidate.warp)
+        warps += [change(candidate.warp, ln) for change, ln in _WIDE]
+    at_pivot = candidate.alignment + candidate.warp.speed * pivot
+    starts = [(warp, at_pivot - warp.speed * pivot) for warp in warps]
+    fits = clip_map.fits(peaks, starts)
     climbs = [
-        _climbed(clip_map, peaks, start, change, pivot=pivot)
-        for start in starts[:MAX_CLIMBS]
+        _climbed(clip_map, peaks, starts[i], change, pivot=pivot)
+        for i in np.argsort(-fits, kind="stable")[:MAX_CLIMBS]
         for change in (_speed, _tempo)
     ]
     (warp, alignment), best = max(climbs, key=lambda climb: climb[1])
-    if best <= max(MIN_GAIN * fit, 0.0):
+    if best <= max(MIN_GAIN * fits[0], 0.0):
         return candidate
     return replace(candidate, warp=warp, alignment=alignment)
 
 
-def _turned(candidate: Candidate, warp: Warp, pivot: float) -> Candidate:
-    """The candidate under another warp, where it is at the pivot staying as it is."""
-    alignment = candidate.alignment + (candidate.warp.speed - warp.speed) * pivot
-    return replace(candidate, warp=warp, alignment=alignment)
-
-
 def _climbed(
-    clip_map: ClipMap, peaks: Peaks, candidate: Candidate, change: Change, *, pivot: float
+    clip_map: ClipMap, peaks: Peaks, start: Place, change: Change, *, pivot: float
 ) -> tuple[Place, float]:
-    """(warp and alignment, fit) at the top of the hill on which the candidate stands."""
-    warp, at_pivot = candidate.warp, candidate.alignment + candidate.warp.speed * pivot
-    fit = clip_map.fit(peaks, candidate.alignment, warp)
+    """(place, its fit) at the top of the hill on which the start stands; each step may also shift the clip."""
+    warp, alignment = start
+    at_pivot = alignment + warp.speed * pivot
+    fit = float(clip_map.fits(peaks, [start])[0])
     for step in CLIMBING:
         for _ in range(MAX_STEPS):
             tried = [
@@ -95,11 +91,11 @@ def _climbed(
                 for shift in SHIFTS
                 if by or shift
             ]
-            fits = [clip_map.fit(peaks, middle - each.speed * pivot, each) for each, middle in tried]
+            fits = clip_map.fits(peaks, [(each, middle - each.speed * pivot) for each, middle in tried])
             best = int(np.argmax(fits))
             if fits[best] <= fit:
                 break
-            fit, (warp, at_pivot) = fits[best], tried[best]
+            fit, (warp, at_pivot) = float(fits[best]), tried[best]
     return (warp, at_pivot - warp.speed * pivot), fit
 
 

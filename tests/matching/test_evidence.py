@@ -188,13 +188,14 @@ def test_the_evidence_is_what_a_plain_loop_gives(
     assert (found.z_time, found.z_bin) == pytest.approx(max(z.values(), key=min), rel=1e-3)
     assert len({min(each) for each in z.values()}) == 2 * N_PARTS - 1
     assert found.z == min(found.z_time, found.z_bin)
-    assert clip_map_.fit(peaks, 102, Warp()) == pytest.approx(total(-2, 0), rel=1e-4)
+    assert clip_map_.fits(peaks, [(Warp(), 102)])[0] == pytest.approx(total(-2, 0), rel=1e-4)
 
 
 def test_a_quick_fit_is_the_sum_at_one_place(track_samples: Samples, track: Peaks) -> None:
     clip = clip_map(cut(track_samples, 200))
-    fits = {place: clip.fit(track, place, Warp()) for place in range(180, 221)}
-    assert max(fits, key=lambda place: fits[place]) == 200
+    fits = clip.fits(track, [(Warp(), place) for place in range(180, 221)])
+    assert fits.shape == (41,)
+    assert np.argmax(fits) == 200 - 180
 
 
 def test_the_part_of_the_clip_that_agrees_is_found(track_samples: Samples, track: Peaks) -> None:

@@ -4,6 +4,7 @@ import pytest
 from fpserver.fingerprint.cells import levels_from_peaks
 from fpserver.fingerprint.constellation import band
 from fpserver.matching.evidence import ClipMap
+from fpserver.matching.verdict import matches_of
 from fpserver.matching.warp import hypotheses, refined
 from fpserver.terms import Candidate, Constellation, Peaks, Warp
 from tests.matching.making import CONFIG
@@ -94,3 +95,26 @@ def test_what_was_not_changed_stays_as_it_is(rng: np.random.Generator) -> None:
     clip_map = ClipMap(clip, levels_from_peaks(clip, CONFIG), first_bin=band(CONFIG)[0])
     rough = Candidate(track_id=1, alignment=300.0, warp=Warp(speed=1.05), votes=1.0, n_votes=9)
     assert refined(clip_map, rough, track).warp.pitch == 1.0
+
+
+def test_a_stretched_clip_is_placed_where_all_of_it_fits_not_where_the_track_repeats_a_part(
+    rng: np.random.Generator,
+) -> None:
+    once = random_track(rng, n_frames=800)
+    repeated = (once.frame >= 380) & (once.frame < 460)
+    track = Peaks(
+        frame=np.r_[once.frame, once.frame[repeated] + 600],
+        bin=np.r_[once.bin, once.bin[repeated]],
+        n_frames=1400,
+    )
+    clip = played(track, Warp(speed=0.96), first=300, n_frames=215)
+    clip_map = ClipMap(clip, levels_from_peaks(clip, CONFIG), first_bin=band(CONFIG)[0])
+    fits_unstretched_at = 420 - (420 - 300) / 0.96
+    places = [
+        Candidate(track_id=1, alignment=fits_unstretched_at + moved, votes=votes, warp=Warp(), n_votes=9)
+        for moved, votes in ((600, 40.0), (0, 9.0))
+    ]
+    best = matches_of(clip_map, places, [track, track], max_verified=9, n_steps=3)[0]
+    assert clip_map.evidence(places[0], track) is not None
+    assert best.alignment == pytest.approx(300, abs=1.0)
+    assert best.warp.speed == pytest.approx(0.96, rel=0.005)
