@@ -93,8 +93,8 @@ class StepConfig(Section, frozen=True):
 
 
 PLAIN = StepConfig(peaks_per_s=24, fan_out=5, max_lookups=1500, max_postings=500_000, max_candidates=300)
-DENSE = StepConfig(peaks_per_s=40, fan_out=8, max_lookups=5000, max_postings=600_000, max_candidates=1000)
-WARPED = StepConfig(peaks_per_s=18, fan_out=3, max_lookups=13_500, max_postings=900_000, max_candidates=1000)
+DENSE = StepConfig(peaks_per_s=40, fan_out=8, max_lookups=4500, max_postings=600_000, max_candidates=1000)
+WARPED = StepConfig(peaks_per_s=18, fan_out=3, max_lookups=14_000, max_postings=900_000, max_candidates=1000)
 
 
 class TracksConfig(Section, frozen=True):

@@ -2,7 +2,7 @@
 
 plain    few hashes of the highest peaks: most clips end here
 dense    many hashes, of frames at two phases
-warped   few hashes under each hypothesis of another speed, tempo or pitch
+warped   few hashes under each hypothesis of another speed, tempo or pitch; in two rounds where lists are long
 
 Each step: pair the peaks, look up, count votes, read the candidates' peaks around their alignments, judge. What a step
 may look up and read is bounded by the settings, whatever the clip and the catalogue.
@@ -22,7 +22,7 @@ from fpserver.config import Config, StepConfig
 from fpserver.fingerprint.cells import levels_from_peaks
 from fpserver.fingerprint.constellation import band
 from fpserver.fingerprint.query import query_of, warped_query_of
-from fpserver.matching.candidates import candidates_of, hits_of, split
+from fpserver.matching.candidates import candidates_of, hits_of, lacking_lists, split, together
 from fpserver.matching.evidence import ClipMap
 from fpserver.matching.verdict import matches_of
 from fpserver.matching.warp import hypotheses
@@ -31,12 +31,13 @@ from fpserver.thinking import think
 
 N_STEPS = 3
 CANDIDATES_PER_WARP = 6
+SECOND_ROUND_LOOKUPS, SECOND_ROUND_POSTINGS = 0.1, 0.5  # shares of what the warped step may ask and read
 
 
 class Index(Protocol):
     """What a search asks."""
 
-    async def lookup(self, hashes: Hashes, *, max_postings: int) -> Lookup:
+    async def lookup(self, hashes: Hashes, *, max_postings: int | None = None) -> Lookup:
         """Posting lists of distinct hashes, the rarest first."""
 
     async def windows(self, windows: Sequence[Window]) -> list[Peaks | None]:
@@ -109,7 +110,7 @@ async def _step(
         query = await think(_query, name, hearing, config)
         hashes, hash_of_landmark = await think(np.unique, query.landmarks.hash, return_inverse=True)
     with clock.stage("index"):
-        found = await index.lookup(hashes, max_postings=query.asks.max_postings)
+        found, n_lookups = await _lookup(index, hashes, hash_of_landmark, query, config)
     with clock.stage("matching"):
         candidates = await think(_candidates, query, found, hash_of_landmark, config)
     with clock.stage("index"):
@@ -126,13 +127,40 @@ async def _step(
     return Step(
         name=name,
         n_landmarks=len(query.landmarks),
-        n_lookups=len(hashes),
+        n_lookups=n_lookups,
         n_postings=len(found),
         n_stopped=found.n_stopped,
         n_candidates=len(candidates),
         ranked=ranked,
         degraded=found.degraded or any(each is None for each in peaks),
     )
+
+
+async def _lookup(
+    index: Index,
+    hashes: Hashes,
+    hash_of_landmark: npt.NDArray[np.intp],
+    query: _Query,
+    config: Config,
+) -> tuple[Lookup, int]:
+    """What the hashes find, and look-ups; under warps first the rarest of all, then what each warp lacks."""
+    asks = query.asks
+    if query.warp_of is None:
+        return await index.lookup(hashes, max_postings=asks.max_postings), len(hashes)
+    rarest = await index.lookup(hashes, max_postings=round(asks.max_postings * (1 - SECOND_ROUND_POSTINGS)))
+    lacking = await think(
+        lacking_lists,
+        rarest,
+        hash_of_landmark,
+        query.warp_of,
+        longest=config.index.max_postings_per_hash,
+        max_lists=asks.max_lookups - len(hashes),
+        max_postings=asks.max_postings - len(rarest),
+    )
+    if not len(lacking):
+        return rarest, len(hashes)
+    more = await index.lookup(hashes[lacking])
+    return await think(together, rarest, more, lacking), len(hashes) + len(lacking)
 
 
 def clip_map_of(hearing: Hearing, config: Config) -> ClipMap:
@@ -155,7 +183,7 @@ def _query(name: str, hearing: Hearing, config: Config) -> _Query:
             config.fingerprint,
             peaks_per_s=asks.peaks_per_s,
             fan_out=asks.fan_out,
-            max_hashes=asks.max_lookups,
+            max_hashes=round(asks.max_lookups * (1 - SECOND_ROUND_LOOKUPS)),
         )
         return _Query(landmarks=landmarks, asks=asks, warps=warps, warp_of=warp_of)
     between = [hearing.detail.between] if name == "dense" and hearing.detail else []

@@ -114,12 +114,19 @@ class Lookup:
     hash_index: npt.NDArray[np.int64]  # index into the hashes asked for
     track_id: TrackIds
     offset: Frames  # anchor's frame in the track
+    left_out: npt.NDArray[
+        np.int64
+    ]  # for each hash asked for, postings of its list if that was not read, else 0
     n_indexed: int = 0  # postings in the whole index, as far as it answered
-    n_stopped: int = 0  # hashes left out because their posting lists are too long to say anything
     degraded: bool = False  # a shard did not answer
 
     def __len__(self) -> int:
         return len(self.track_id)
+
+    @property
+    def n_stopped(self) -> int:
+        """Lists that were not read, since they are too long to say much."""
+        return int(np.count_nonzero(self.left_out))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

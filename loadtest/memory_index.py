@@ -59,21 +59,22 @@ class MemoryIndex:
         source, in_time, in_bins = self._recipes[track_id - 1 - len(self._real)]
         return backwards(self._real[source], in_time, in_bins, self._config)
 
-    async def lookup(self, hashes: Hashes, *, max_postings: int) -> Lookup:
+    async def lookup(self, hashes: Hashes, *, max_postings: int | None = None) -> Lookup:
         """Posting lists of distinct hashes, the shortest first, as long as they are within `max_postings`."""
+        max_postings = len(self) if max_postings is None else max_postings
         first = np.searchsorted(self.hash, hashes)
         sizes = np.searchsorted(self.hash, hashes, "right") - first
         shortest_first = np.argsort(sizes, kind="stable")
         read = np.zeros(len(sizes), np.bool_)
         read[shortest_first] = np.cumsum(sizes[shortest_first]) <= max_postings
-        sizes = np.where(read, sizes, 0)
+        left_out, sizes = np.where(read, 0, sizes), np.where(read, sizes, 0)
         rows = np.repeat(first, sizes) + np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return Lookup(
             hash_index=np.repeat(np.arange(len(hashes)), sizes),
             track_id=self.track_id[rows].astype(np.int64),
             offset=self.offset[rows],
             n_indexed=len(self),
-            n_stopped=int(np.count_nonzero(~read)),
+            left_out=left_out,
         )
 
     async def windows(self, windows: Sequence[Window]) -> list[Peaks | None]:

@@ -66,12 +66,23 @@ async def test_no_step_costs_more_than_its_settings_say(index: MemoryIndex, look
         **{step: {"max_lookups": lookups, "max_postings": 300, "max_candidates": 7} for step in STEPS},
     )
     steps = await all_steps(index, heard(at_snr(cut(4, duration_s=20.0), 0, seed=1)), config)
-    assert len(steps) == len(index.asked) == len(index.windows_asked) == 3
-    for step, (hashes, max_postings), windows in zip(steps, index.asked, index.windows_asked, strict=True):
-        assert step.n_lookups == len(hashes) == len(np.unique(hashes)) <= lookups
-        assert step.n_postings <= max_postings == 300
+    assert len(steps) == len(index.windows_asked) == 3
+    rounds = [index.asked[:1], index.asked[1:2], index.asked[2:]]
+    for step, asked, windows in zip(steps, rounds, index.windows_asked, strict=True):
+        assert step.n_lookups == sum(len(np.unique(hashes)) for hashes, _ in asked) <= lookups
+        assert step.n_postings <= 300
         assert step.n_candidates == len(windows) <= 7
         assert len(step.ranked) <= 3
+
+
+async def test_what_some_warps_lack_is_read_in_a_second_round(index: MemoryIndex) -> None:
+    config = Config().with_values(warped={"max_postings": 200})
+    *_, warped_ = await all_steps(index, heard(cut(4, duration_s=20.0)), config)
+    (first, _), (second, _) = index.asked[2:]
+    assert 0 < len(second) < len(first) / 4
+    assert np.isin(second, first).all()
+    assert warped_.n_lookups == len(first) + len(second) <= config.warped.max_lookups
+    assert 100 < warped_.n_postings <= 200
 
 
 async def test_at_the_defaults_a_clip_of_a_minute_keeps_within_the_settings(index: MemoryIndex) -> None:
@@ -79,7 +90,7 @@ async def test_at_the_defaults_a_clip_of_a_minute_keeps_within_the_settings(inde
     steps = await all_steps(index, heard(noise(2, 60.0, RATE_HZ)))
     for step, (_, max_postings) in zip(steps, index.asked, strict=True):
         assert step.n_lookups <= getattr(settings, step.name).max_lookups
-        assert max_postings == getattr(settings, step.name).max_postings
+        assert max_postings <= getattr(settings, step.name).max_postings
         assert step.n_candidates <= getattr(settings, step.name).max_candidates
     assert sum(step.n_lookups for step in steps) <= 20_000
     assert sum(getattr(settings, step).max_postings for step in STEPS) <= 2_000_000

@@ -16,7 +16,7 @@ from fpserver.terms import Constellation, Landmarks, Warp
 
 Indices = npt.NDArray[np.intp]
 
-WARP_RESOLVES = 250  # bins: a peak so high moves by one bin between two neighbouring hypotheses
+WARP_RESOLVES = 250  # bins: a peak so high moves by 1.5 bins between two neighbouring hypotheses
 SPREAD_WEIGHT = 4.0  # of the logarithm of how many bins a peak moves, against the ranks' logarithms
 
 

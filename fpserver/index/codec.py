@@ -14,7 +14,7 @@ What is added to them, one chunk of a track:
 
 The answer to a lookup, lists in the order asked:
 
-    | n_indexed : 64 | size : 32 × n_hashes | posting : 48 × Σ size |        size = 2^32 − 1: not read
+    | n_indexed : 64 | length : 32 × n_hashes | posting : 48 × Σ length |        length ≥ 2^31: not read, so much longer
 
 Tracks' peaks are laid out in peaks.py.
 """
@@ -33,7 +33,7 @@ HEAD_BYTES = 252  # of a list, in its bucket; functions.lua has the same
 OFFSET_BITS = 20
 MAX_OFFSET = (1 << OFFSET_BITS) - 1
 MAX_TRACK_ID = (1 << 28) - 1
-STOPPED = (1 << 32) - 1
+LEFT_OUT = 1 << 31
 
 
 def pack_postings(track_id: int, offsets: Frames) -> bytes:
@@ -90,17 +90,17 @@ class Answer:
 
     n_indexed: int  # postings in the shard
     sizes: npt.NDArray[np.int64]  # postings found for each hash, 0 where its list was not read
-    n_stopped: int  # lists not read
+    left_out: npt.NDArray[np.int64]  # postings of each hash's list where it was not read, 0 where it was
     postings: bytes  # of all hashes, packed
 
 
 def unpack_answer(packed: bytes, n_hashes: int) -> Answer:
     """The answer to a question about `n_hashes` hashes."""
     sizes = np.frombuffer(packed, ">u4", n_hashes, offset=8).astype(np.int64)
-    stopped = sizes == STOPPED
+    left_out = np.where(sizes >= LEFT_OUT, sizes - LEFT_OUT, 0)
     return Answer(
         n_indexed=int.from_bytes(packed[:8], "big"),
-        sizes=np.where(stopped, 0, sizes),
-        n_stopped=int(np.count_nonzero(stopped)),
+        sizes=np.where(left_out, 0, sizes),
+        left_out=left_out,
         postings=packed[8 + 4 * n_hashes :],
     )

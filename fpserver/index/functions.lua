@@ -12,7 +12,7 @@
 
 local HEAD_BYTES = 252 -- 42 postings; 128 such fields and the listpack is 33 kB
 local POSTING_BYTES = 6
-local STOPPED = 4294967295 -- size in a lookup's answer: not read
+local LEFT_OUT = 2147483648 -- in a lookup's answer added to the length of a list that is not read
 local REMOVING = "removing"
 local BLOCK_FRAMES = 128 -- of a track's peaks
 local MAX_FRAMES = 16777216 -- the header of peaks is n_frames and, above it, the version
@@ -204,8 +204,8 @@ end
 
 -- lookup: KEYS n_postings, bucket prefix, tail prefix; ARGV max_postings_per_hash, max_postings, packed question.
 -- Answers one string: the shard's n_postings (8 bytes), the length of each hash's list in the order asked (postings,
--- 4 bytes; STOPPED where it is longer than max_postings_per_hash, or one of the longest that must stay out so that all
--- are at most max_postings), the lists.
+-- 4 bytes; plus LEFT_OUT where it is longer than max_postings_per_hash, or one of the longest that must stay out so that
+-- all are at most max_postings), the lists.
 -- The hottest loop of the server: it walks the question by itself, a third cheaper than through each_bucket.
 local function lookup(keys, args)
   local call, byte, char, sub = redis.call, string.byte, string.char, string.sub
@@ -233,7 +233,7 @@ local function lookup(keys, args)
         end
         size = size / POSTING_BYTES
         if size > max_list then
-          size = STOPPED
+          size = size + LEFT_OUT
         else
           heads[n_sizes], total = list, total + size
         end
@@ -243,7 +243,7 @@ local function lookup(keys, args)
     at_low = at_low + n
   end
 
-  local longest = STOPPED
+  local longest = LEFT_OUT
   if total > room then
     longest, room = longest_that_fits(sizes, room)
   end
@@ -252,7 +252,7 @@ local function lookup(keys, args)
     local list, size = heads[i], sizes[i]
     if list then
       if size > longest or (size == longest and size > room) then
-        sizes[i] = STOPPED
+        sizes[i] = size + LEFT_OUT
       else
         if size == longest then
           room = room - size

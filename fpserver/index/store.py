@@ -89,7 +89,7 @@ class Index:
         """The posting lists of these hashes, which are unique; one round trip per node, nodes in parallel.
 
         Rarest first: where a shard's lists are more than its part of `max_postings`, which goes by the hashes it is
-        asked, the longest are left out. So are lists longer than `max_postings_per_hash`; `n_stopped` counts both.
+        asked, the longest are left out. So are lists longer than `max_postings_per_hash`.
         `degraded`: a shard did not answer in time.
 
         Args:
@@ -270,7 +270,7 @@ def _lookup_of(questions: Sequence[Question], replies: Sequence[Reply | StoreUna
     hash_index = [np.zeros(0, np.int64)]
     postings: list[bytes] = []
     n_indexed: dict[int, int] = {}  # by shard: one of many hashes is asked several questions
-    n_stopped = 0
+    left_out = np.zeros(sum(len(indices) for _, indices in questions), np.int64)
     for (shard, indices), reply in zip(questions, replies, strict=True):
         if isinstance(reply, StoreUnavailable):
             continue
@@ -278,14 +278,14 @@ def _lookup_of(questions: Sequence[Question], replies: Sequence[Reply | StoreUna
         hash_index.append(np.repeat(indices, answer.sizes))
         postings.append(answer.postings)
         n_indexed[shard] = answer.n_indexed
-        n_stopped += answer.n_stopped
+        left_out[indices] = answer.left_out
     track_id, offset = codec.unpack_postings(b"".join(postings))
     return Lookup(
         hash_index=np.concatenate(hash_index),
         track_id=track_id,
         offset=offset,
         n_indexed=sum(n_indexed.values()),
-        n_stopped=n_stopped,
+        left_out=left_out,
         degraded=len(postings) < len(replies),
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 from fpserver.matching.candidates import AS_PLAYED
 from fpserver.matching.confidence import chance_level, confidence, false_accept_rate
 from fpserver.matching.evidence import ClipMap, Evidence
-from fpserver.matching.warp import refined, settled
+from fpserver.matching.warp import MIN_GAIN, refined, settled
 from fpserver.terms import Candidate, Match, Peaks
 
 MAX_SETTLED = 2  # of the best tracks, whose place and speed are looked at once more
@@ -102,9 +102,11 @@ def _settled(clip_map: ClipMap, places: Sequence[_Judged]) -> Evidence:
     for each in apart:
         agrees = each.evidence.clip_start_frame, each.evidence.clip_end_frame
         placed = settled(clip_map, each.candidate, each.peaks, agrees=agrees)
-        evidence = clip_map.evidence(placed, each.peaks) if placed is not each.candidate else None
-        evidence = evidence or each.evidence
+        changed = clip_map.evidence(placed, each.peaks) if placed is not each.candidate else None
+        evidence = changed or each.evidence
         fit = clip_map.fits(each.peaks, [(evidence.warp, evidence.alignment)])[0]
+        if changed:
+            fit /= MIN_GAIN
         if fit > best_fit:
             best_fit, best = fit, evidence
     return best

@@ -13,7 +13,8 @@ import numpy as np
 from fpserver.matching.evidence import ClipMap, Place
 from fpserver.terms import Candidate, Peaks, Warp
 
-STEP = 0.004  # between hypotheses, ln: 250 bins become one more
+STEP = 0.006  # between hypotheses, ln: 167 bins become one more
+TEMPO_STEP = 0.016  # a pair's bins stay as they are, and its frames become half a frame more
 WIDE_STEP = 0.008  # the same where a candidate is settled
 SPEEDS = 0.85, 1.15  # times as fast; for speed and tempo
 PITCHES = 2 ** (-4 / 12), 2 ** (4 / 12)  # four semitones down and up
@@ -30,11 +31,10 @@ Change = Callable[[Warp, float], Warp]  # a warp, and by how much (ln) it is cha
 
 def hypotheses() -> list[Warp]:
     """Speed, tempo and pitch, without the clip as it is; small changes first."""
-    speeds, pitches = _grid(*SPEEDS, STEP), _grid(*PITCHES, STEP)
     return [
-        *(Warp(speed=each, pitch=each) for each in speeds),
-        *(Warp(speed=each) for each in speeds),
-        *(Warp(pitch=each) for each in pitches),
+        *(Warp(speed=each, pitch=each) for each in _grid(*SPEEDS, STEP)),
+        *(Warp(speed=each) for each in _grid(*SPEEDS, TEMPO_STEP)),
+        *(Warp(pitch=each) for each in _grid(*PITCHES, STEP)),
     ]
 
 

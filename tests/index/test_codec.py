@@ -53,8 +53,9 @@ def test_a_chunk_is_a_question_then_sizes_then_postings() -> None:
 
 
 def test_an_answer_tells_lists_not_read_from_empty_ones() -> None:
-    packed = bytes.fromhex("000000000000000900000002ffffffff00000000000000100005000000200006")
+    packed = bytes.fromhex("0000000000000009000000028000000700000000000000100005000000200006")
     answer = codec.unpack_answer(packed, 3)
-    assert (answer.n_indexed, answer.sizes.tolist(), answer.n_stopped) == (9, [2, 0, 0], 1)
+    assert answer.n_indexed == 9
+    assert (answer.sizes.tolist(), answer.left_out.tolist()) == ([2, 0, 0], [0, 7, 0])
     track_ids, offsets = codec.unpack_postings(answer.postings)
     assert (track_ids.tolist(), offsets.tolist()) == ([1, 2], [5, 6])

@@ -281,7 +281,7 @@ async def test_an_answer_without_a_shard_is_called_degraded(
     services, tracks = catalogue
     lookup = services.index.lookup
 
-    async def without_a_shard(hashes: Hashes, *, max_postings: int) -> Lookup:
+    async def without_a_shard(hashes: Hashes, *, max_postings: int | None = None) -> Lookup:
         found = await lookup(hashes, max_postings=max_postings)
         there = hashes[found.hash_index] % 16 != 3
         return replace(

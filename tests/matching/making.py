@@ -16,6 +16,7 @@ from fpserver.matching.verdict import matches_of
 from fpserver.terms import Constellation, Hashes, Hearing, Hits, Lookup, Match, Peaks, Samples, Window
 
 CONFIG = FingerprintConfig()
+MANY = 1_000_000
 
 
 def dense(samples: Samples) -> Constellation:
@@ -55,24 +56,24 @@ class MemoryIndex:
         self.asked: list[tuple[Hashes, int]] = []
         self.windows_asked: list[Sequence[Window]] = []
 
-    async def lookup(self, hashes: Hashes, *, max_postings: int) -> Lookup:
+    async def lookup(self, hashes: Hashes, *, max_postings: int | None = None) -> Lookup:
         """Posting lists, the rarest first, at most `max_postings` together."""
-        self.asked.append((hashes, max_postings))
-        return self.found(hashes, max_postings=max_postings)
+        self.asked.append((hashes, max_postings or MANY))
+        return self.found(hashes, max_postings=max_postings or MANY)
 
     async def windows(self, windows: Sequence[Window]) -> list[Peaks | None]:
         """Peaks of parts of tracks."""
         self.windows_asked.append(windows)
         return [_between(self.fingerprints[each.track_id].peaks, each) for each in windows]
 
-    def found(self, hashes: Hashes, *, max_postings: int = 1_000_000) -> Lookup:
+    def found(self, hashes: Hashes, *, max_postings: int = MANY) -> Lookup:
         """The same, without waiting."""
         rows: list[tuple[int, int, int]] = []
-        n_stopped = 0
+        left_out = np.zeros(len(hashes), np.int64)
         asked = [(i, self.postings.get(hash_, [])) for i, hash_ in enumerate(hashes.tolist())]
         for i, postings in sorted(asked, key=lambda each: len(each[1])):
             if len(rows) + len(postings) > max_postings:
-                n_stopped += 1
+                left_out[i] = len(postings)
             else:
                 rows += [(i, track_id, offset) for track_id, offset in postings]
         hash_index, track_id, offset = np.array(rows, np.int64).reshape(-1, 3).T
@@ -81,7 +82,7 @@ class MemoryIndex:
             track_id=track_id,
             offset=offset.astype(np.int32),
             n_indexed=self.n_indexed,
-            n_stopped=n_stopped,
+            left_out=left_out,
         )
 
     def hits(self, clip: Constellation, *, fan_out: int = 5) -> Hits:

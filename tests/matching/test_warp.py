@@ -9,15 +9,17 @@ from fpserver.matching.warp import hypotheses, refined
 from fpserver.terms import Candidate, Constellation, Peaks, Warp
 from tests.matching.making import CONFIG
 
-LARGEST_STEP = 0.00801  # ln
-
 
 @pytest.mark.parametrize(
-    ("kind", "lowest", "highest"),
-    [("speed", 0.85, 1.15), ("tempo", 0.85, 1.15), ("pitch", 2 ** (-4 / 12), 2 ** (4 / 12))],
+    ("kind", "lowest", "highest", "step"),
+    [
+        ("speed", 0.85, 1.15, 0.006),
+        ("tempo", 0.85, 1.15, 0.016),
+        ("pitch", 2 ** (-4 / 12), 2 ** (4 / 12), 0.006),
+    ],
 )
-def test_hypotheses_cover_their_range_in_steps_of_less_than_a_percent(
-    kind: str, lowest: float, highest: float
+def test_hypotheses_cover_their_range_in_even_steps(
+    kind: str, lowest: float, highest: float, step: float
 ) -> None:
     factors = {
         "speed": [warp.speed for warp in hypotheses() if warp.speed == warp.pitch],
@@ -25,9 +27,9 @@ def test_hypotheses_cover_their_range_in_steps_of_less_than_a_percent(
         "pitch": [warp.pitch for warp in hypotheses() if warp.speed == 1],
     }[kind]
     steps = np.diff(np.log(sorted([*factors, 1.0])))
-    assert steps.max() <= LARGEST_STEP
-    assert min(factors) <= lowest * (1 + LARGEST_STEP)
-    assert max(factors) >= highest * (1 - LARGEST_STEP)
+    np.testing.assert_allclose(steps, step)
+    assert min(factors) <= lowest * (1 + step)
+    assert max(factors) >= highest * (1 - step)
 
 
 def test_every_hypothesis_stands_once_and_none_is_the_clip_as_it_is() -> None:
