@@ -7,7 +7,8 @@ CORPUS is a folder as `loadtest.corpus` describes it. Recordings are split by cl
 (`loadtest.corpus.thirds`); catalogued are tuning and reporting, known clips are cut from one of them (`--half`).
 Peers need the extra `loadtest` (audfprint2, matplotlib), Debian's libchromaprint-tools (fpcalc) and libgsm-tools
 (GSM cells). A run that is interrupted continues where it stopped. Writes accuracy.md, accuracy.json,
-accuracy_clips.csv.gz, accuracy_snr.png and accuracy_det.png to --out; with --bytes-curve, accuracy_bytes.*.
+accuracy_clips.csv.gz, accuracy_snr.png and accuracy_det.png to --out; with --bytes-curve, which takes half an hour,
+accuracy_bytes.*.
 """
 
 import argparse
@@ -288,7 +289,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--size", choices=SIZES, default="small", help="3 minutes, half an hour, hours")
+    parser.add_argument("--size", choices=SIZES, help="3 minutes (usual), half an hour (for bytes), hours")
     parser.add_argument("--half", choices=("reporting", "tuning"), default="reporting")
     parser.add_argument("--clips", type=int, help="a cell")
     parser.add_argument("--others", type=int, help="clips of a cell without a target; without this as many")
@@ -303,6 +304,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=CACHE, help="where answers are kept")
     parser.add_argument("--bytes-curve", action="store_true", help="accuracy over bytes instead")
     args = parser.parse_args()
+    args.size = args.size or ("standard" if args.bytes_curve else "small")
     args.peers = args.peers.split(",")
     strange = set(args.peers) - set(PEERS)
     if strange:
