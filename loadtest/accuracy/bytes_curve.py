@@ -131,10 +131,10 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         [
             "# Accuracy over bytes",
             "",
-            f"Right clips, % [95 % interval], {max(row['clips'] for row in rows)} clips a cell, at several densities of "
-            "either system. fpserver: accepted at the default rate of false accepts; settings are strong peaks a second, "
-            "which are paired, and all that are kept; MB with all that the store takes for them. audfprint: density and "
-            "fan-out, 4 bytes a posting; a first guess answers every unknown clip, too.",
+            f"Right clips, % [95 % interval], {max(row['clips'] for row in rows)} clips a cell, at several densities "
+            "of either system. fpserver: accepted at the default rate of false accepts; settings are strong peaks a "
+            "second, which are paired, and all that are kept; MB with all that the store takes for them. audfprint: "
+            "density and fan-out, 4 bytes a posting; a first guess answers every unknown clip, too.",
             "",
             "![curves](accuracy_bytes.png)",
             "",
