@@ -235,6 +235,18 @@ VARIANTS = (
         )
         for strong, fan_out in ((27, 1), (20, 1), (12, 2))
     ),
+    *(
+        Variant(
+            name=name,
+            family=WINDOWS,
+            settings={"window": window, "max_delta_bins": max_delta_bins},
+            constants={"WHITENING_BINS": surroundings, "PEAK_BINS": neighbourhood, "MAX_HZ": 3900.0},
+        )
+        for name, window, max_delta_bins, surroundings, neighbourhood in (  # as long, and as finely divided
+            ("as 8 kHz 3072/372", 4224, 255, 25, 16),
+            ("as 8 kHz 2048/372", 2816, 175, 17, 11),
+        )
+    ),
     Variant(name="4096/512 in cells", family=WINDOWS, settings=_LONG, timed=True),
     Variant(
         name="4096/1024 in s and Hz",
