@@ -192,7 +192,7 @@ def _query(name: str, hearing: Hearing, config: Config) -> _Query:
         config.fingerprint,
         peaks_per_s=asks.peaks_per_s,
         fan_out=asks.fan_out,
-        max_landmarks=asks.max_lookups,
+        max_hashes=asks.max_lookups,
     )
     return _Query(landmarks=landmarks, asks=asks)
 

@@ -457,7 +457,7 @@ async def _ask(
         config,
         peaks_per_s=query.peaks_per_s,
         fan_out=query.fan_out,
-        max_landmarks=query.max_lookups,
+        max_hashes=query.max_lookups,
     )
     hashes, hash_of_landmark = np.unique(pairs.hash, return_inverse=True)
     found = await index.lookup(hashes, max_postings=round(query.max_postings / ratio))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fpserver.config import FingerprintConfig
 from fpserver.fingerprint.constellation import band, ranks_of, some_of
 from fpserver.fingerprint.landmarks import hashes_of, pack, pairs_of
-from fpserver.terms import Constellation, Landmarks, Warp
+from fpserver.terms import Constellation, Hashes, Landmarks, Warp
 
 Indices = npt.NDArray[np.intp]
 
@@ -26,16 +26,16 @@ def query_of(
     *,
     peaks_per_s: int,
     fan_out: int,
-    max_landmarks: int,
+    max_hashes: int,
 ) -> Landmarks:
-    """Landmarks of one clip, at most `max_landmarks`.
+    """Landmarks of one clip.
 
     Args:
         constellations: the clip's peaks; once more with frames half a hop later, if a dense query is wanted.
         config: analysis settings.
         peaks_per_s: highest peaks that are paired.
         fan_out: most pairs per anchor.
-        max_landmarks: those of the highest peaks are kept.
+        max_hashes: distinct ones; those of the highest peaks are kept.
     """
     hashes, offsets, prominence = [], [], []
     for each in constellations:
@@ -44,7 +44,8 @@ def query_of(
         hashes.append(hashes_of(peaks, anchor, target))
         offsets.append(peaks.frame[anchor])
         prominence.append(_drown(rank, anchor, target))
-    first = np.argsort(np.concatenate(prominence), kind="stable")[:max_landmarks]
+    first = np.argsort(np.concatenate(prominence), kind="stable")
+    first = first[: _n_with(np.concatenate(hashes)[first], max_hashes)]
     return Landmarks(hash=np.concatenate(hashes)[first], offset=np.concatenate(offsets)[first])
 
 
@@ -92,9 +93,16 @@ def warped_query_of(
     )
     pair, warp_of = np.nonzero(fits)
     hashes = pack(anchor_bin[fits], delta_bin[fits], delta_frames[fits])
-    new = np.sort(np.unique(hashes, return_index=True)[1])  # where each distinct hash comes first
-    n = len(hashes) if len(new) <= max_hashes else int(np.searchsorted(pair, pair[new[max_hashes]]))
+    n = _n_with(hashes, max_hashes)
+    if n < len(hashes):
+        n = int(np.searchsorted(pair, pair[n]))  # the last pair is asked for under all warps or none
     return Landmarks(hash=hashes[:n], offset=peaks.frame[anchor[pair[:n], 0]]), warp_of[:n]
+
+
+def _n_with(hashes: Hashes, max_distinct: int) -> int:
+    """How many of the hashes, from the first on, are at most so many distinct ones."""
+    new = np.sort(np.unique(hashes, return_index=True)[1])  # where each distinct hash comes first
+    return len(hashes) if len(new) <= max_distinct else int(new[max_distinct])
 
 
 def _thinned(
