@@ -114,9 +114,7 @@ class Lookup:
     hash_index: npt.NDArray[np.int64]  # index into the hashes asked for
     track_id: TrackIds
     offset: Frames  # anchor's frame in the track
-    left_out: npt.NDArray[
-        np.int64
-    ]  # for each hash asked for, postings of its list if that was not read, else 0
+    left_out: npt.NDArray[np.int64]  # of each hash asked for, postings in its list where that was not read
     n_indexed: int = 0  # postings in the whole index, as far as it answered
     degraded: bool = False  # a shard did not answer
 

@@ -58,8 +58,9 @@ class MemoryIndex:
 
     async def lookup(self, hashes: Hashes, *, max_postings: int | None = None) -> Lookup:
         """Posting lists, the rarest first, at most `max_postings` together."""
-        self.asked.append((hashes, max_postings or MANY))
-        return self.found(hashes, max_postings=max_postings or MANY)
+        max_postings = MANY if max_postings is None else max_postings
+        self.asked.append((hashes, max_postings))
+        return self.found(hashes, max_postings=max_postings)
 
     async def windows(self, windows: Sequence[Window]) -> list[Peaks | None]:
         """Peaks of parts of tracks."""
