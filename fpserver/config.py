@@ -48,18 +48,18 @@ class AudioConfig(Section, frozen=True):
 
 
 class FingerprintConfig(Section, frozen=True):
-    """How sound becomes peaks and pairs. All stamped."""
+    """How sound becomes peaks and pairs. All stamped; bounded by the bits of a hash (landmarks.py)."""
 
-    rate_hz: Positive = 11025
-    window: Positive = 2048  # samples
-    hop: Positive = 512  # samples
+    rate_hz: Positive = 8000
+    window: Annotated[int, Meta(gt=0, le=4096)] = 3072  # samples; half as many bins
+    hop: Positive = 372  # samples
     dense_peaks_per_s: Positive = 120  # of a clip
     track_peaks_per_s: Positive = 40  # of a track, kept to verify with
-    strong_peaks_per_s: Positive = 14  # of these, made into landmarks
+    strong_peaks_per_s: Positive = 17  # of these, made into landmarks
     fan_out: Positive = 2  # pairs per anchor of a track
     min_delta_frames: Positive = 1
-    max_delta_frames: Positive = 31
-    max_delta_bins: Positive = 127
+    max_delta_frames: Annotated[int, Meta(gt=0, le=15)] = 15
+    max_delta_bins: Annotated[int, Meta(gt=0, le=127)] = 127
 
 
 class IndexConfig(Section, frozen=True):
@@ -92,9 +92,10 @@ class StepConfig(Section, frozen=True):
     max_candidates: Positive  # by votes; their peaks are read
 
 
-PLAIN = StepConfig(peaks_per_s=24, fan_out=5, max_lookups=1500, max_postings=500_000, max_candidates=300)
-DENSE = StepConfig(peaks_per_s=40, fan_out=8, max_lookups=4500, max_postings=600_000, max_candidates=1000)
-WARPED = StepConfig(peaks_per_s=18, fan_out=3, max_lookups=14_000, max_postings=900_000, max_candidates=1000)
+PLAIN = StepConfig(peaks_per_s=24, fan_out=5, max_lookups=1200, max_postings=450_000, max_candidates=300)
+DENSE = StepConfig(peaks_per_s=60, fan_out=12, max_lookups=4800, max_postings=750_000, max_candidates=1000)
+WARPED = StepConfig(peaks_per_s=24, fan_out=2, max_lookups=7000, max_postings=350_000, max_candidates=1000)
+NARROWED = StepConfig(peaks_per_s=24, fan_out=3, max_lookups=7000, max_postings=450_000, max_candidates=600)
 
 
 class TracksConfig(Section, frozen=True):
@@ -148,6 +149,7 @@ class Config(Section, frozen=True):
     plain: StepConfig = PLAIN
     dense: StepConfig = DENSE
     warped: StepConfig = WARPED
+    narrowed: StepConfig = NARROWED
     tracks: TracksConfig = TracksConfig()
     web: WebConfig = WebConfig()
     worker: WorkerConfig = WorkerConfig()

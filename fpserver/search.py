@@ -2,7 +2,8 @@
 
 plain    few hashes of the highest peaks: most clips end here
 dense    many hashes, of frames at two phases
-warped   few hashes under each hypothesis of another speed, tempo or pitch; in two rounds where lists are long
+warped   few hashes under each hypothesis of another speed, tempo or pitch
+narrowed more hashes under finer hypotheses around those that are likely
 
 Each step: pair the peaks, look up, count votes, read the candidates' peaks around their alignments, judge. What a step
 may look up and read is bounded by the settings, whatever the clip and the catalogue.
@@ -22,16 +23,16 @@ from fpserver.config import Config, StepConfig
 from fpserver.fingerprint.cells import levels_from_peaks
 from fpserver.fingerprint.constellation import band
 from fpserver.fingerprint.query import query_of, warped_query_of
-from fpserver.matching.candidates import candidates_of, hits_of, lacking_lists, split, together
+from fpserver.matching.candidates import candidates_of, commonness, hits_of, split
 from fpserver.matching.evidence import ClipMap
 from fpserver.matching.verdict import matches_of
-from fpserver.matching.warp import hypotheses
+from fpserver.matching.warp import FINE_STEP, STEP, finer, hypotheses
 from fpserver.terms import Candidate, Hashes, Hearing, Landmarks, Lookup, Match, Peaks, Warp, Window
 from fpserver.thinking import think
 
-N_STEPS = 3
+STEPS = "plain", "dense", "warped", "narrowed"
 CANDIDATES_PER_WARP = 6
-SECOND_ROUND_LOOKUPS, SECOND_ROUND_POSTINGS = 0.1, 0.5  # shares of what the warped step may ask and read
+N_LIKELY = 24  # hypotheses that are looked at once more
 
 
 class Index(Protocol):
@@ -99,18 +100,30 @@ async def search(
     """
     with clock.stage("matching"):
         clip_map = await think(clip_map_of, hearing, config)
-    for name in ("plain", "dense", "warped") if warped else ("plain", "dense"):
-        yield await _step(index, name, hearing, clip_map, config, clock)
+    warps: list[Warp] = []
+    for name in STEPS if warped else STEPS[:2]:
+        if name == "warped":
+            warps = hypotheses()
+        step, commonest = await _step(index, name, hearing, clip_map, warps, config, clock)
+        warps = finer(commonest[:N_LIKELY])
+        yield step
 
 
 async def _step(
-    index: Index, name: str, hearing: Hearing, clip_map: ClipMap, config: Config, clock: Clock
-) -> Step:
+    index: Index,
+    name: str,
+    hearing: Hearing,
+    clip_map: ClipMap,
+    warps: Sequence[Warp],
+    config: Config,
+    clock: Clock,
+) -> tuple[Step, list[Warp]]:
+    """A step, and its warps, those first under which the clip's hashes are commonest."""
     with clock.stage("fingerprint"):
-        query = await think(_query, name, hearing, config)
+        query = await think(_query, name, hearing, warps, config)
         hashes, hash_of_landmark = await think(np.unique, query.landmarks.hash, return_inverse=True)
     with clock.stage("index"):
-        found, n_lookups = await _lookup(index, hashes, hash_of_landmark, query, config)
+        found = await index.lookup(hashes, max_postings=query.asks.max_postings)
     with clock.stage("matching"):
         candidates = await think(_candidates, query, found, hash_of_landmark, config)
     with clock.stage("index"):
@@ -122,45 +135,22 @@ async def _step(
             candidates,
             peaks,
             max_verified=config.matching.max_verified,
-            n_steps=N_STEPS,
+            n_steps=len(STEPS),
         )
-    return Step(
+    step = Step(
         name=name,
         n_landmarks=len(query.landmarks),
-        n_lookups=n_lookups,
+        n_lookups=len(hashes),
         n_postings=len(found),
         n_stopped=found.n_stopped,
         n_candidates=len(candidates),
         ranked=ranked,
         degraded=found.degraded or any(each is None for each in peaks),
     )
-
-
-async def _lookup(
-    index: Index,
-    hashes: Hashes,
-    hash_of_landmark: npt.NDArray[np.intp],
-    query: _Query,
-    config: Config,
-) -> tuple[Lookup, int]:
-    """What the hashes find, and look-ups; under warps first the rarest of all, then what each warp lacks."""
-    asks = query.asks
     if query.warp_of is None:
-        return await index.lookup(hashes, max_postings=asks.max_postings), len(hashes)
-    rarest = await index.lookup(hashes, max_postings=round(asks.max_postings * (1 - SECOND_ROUND_POSTINGS)))
-    lacking = await think(
-        lacking_lists,
-        rarest,
-        hash_of_landmark,
-        query.warp_of,
-        longest=config.index.max_postings_per_hash,
-        max_lists=asks.max_lookups - len(hashes),
-        max_postings=asks.max_postings - len(rarest),
-    )
-    if not len(lacking):
-        return rarest, len(hashes)
-    more = await index.lookup(hashes[lacking])
-    return await think(together, rarest, more, lacking), len(hashes) + len(lacking)
+        return step, []
+    common = commonness(found, hash_of_landmark, query.warp_of, len(warps))
+    return step, [warps[i] for i in np.argsort(-common, kind="stable")]
 
 
 def clip_map_of(hearing: Hearing, config: Config) -> ClipMap:
@@ -173,17 +163,17 @@ def clip_map_of(hearing: Hearing, config: Config) -> ClipMap:
     return ClipMap(hearing.constellation, levels, first_bin=band(config.fingerprint)[0])
 
 
-def _query(name: str, hearing: Hearing, config: Config) -> _Query:
-    asks = {"plain": config.plain, "dense": config.dense, "warped": config.warped}[name]
-    if name == "warped":
-        warps = hypotheses()
+def _query(name: str, hearing: Hearing, warps: Sequence[Warp], config: Config) -> _Query:
+    asks: StepConfig = getattr(config, name)
+    if name in ("warped", "narrowed"):
         landmarks, warp_of = warped_query_of(
             hearing.constellation,
             warps,
             config.fingerprint,
+            step=STEP if name == "warped" else FINE_STEP,
             peaks_per_s=asks.peaks_per_s,
             fan_out=asks.fan_out,
-            max_hashes=round(asks.max_lookups * (1 - SECOND_ROUND_LOOKUPS)),
+            max_hashes=asks.max_lookups,
         )
         return _Query(landmarks=landmarks, asks=asks, warps=warps, warp_of=warp_of)
     between = [hearing.detail.between] if name == "dense" and hearing.detail else []

@@ -22,11 +22,11 @@ from fpserver.fingerprint.constellation import band, constellation_of, frames_pe
 from fpserver.fingerprint.landmarks import fingerprint_of
 from fpserver.matching.evidence import NEAR, RATIOS, kinds_of
 from loadtest.accuracy.cells import Cell, Codec, Noise, Room
-from loadtest.accuracy.clips import Studio, at_11025, render, studio
+from loadtest.accuracy.clips import Studio, at_rate, render, studio
 from loadtest.corpus import as_samples, music, samples_of, thirds
 
 CONFIG = Config().fingerprint
-SHIFTS = np.r_[-40:-7:4, 8:41:4]  # frames, and bins
+SHIFTS = np.r_[-40:-7:4, 8:41:4]  # frames; twice as many bins
 SEED = 5
 KINDS = (
     Cell(name="clean", family="", seconds=5),
@@ -65,7 +65,7 @@ def _counts(made_of: Studio, cell: Cell, number: int) -> Counts:
     pcm_of_track = samples_of(track.path, CONFIG.rate_hz)
     assert pcm_of_track is not None, f"{track.path} could be decoded when the clip was cut"
     peaks = fingerprint_of(constellation_of(as_samples(pcm_of_track), CONFIG), CONFIG).peaks
-    heard = at_11025(pcm)
+    heard = at_rate(pcm, CONFIG.rate_hz)
     first_bin = band(CONFIG)[0]
     levels = levels_of(heard, CONFIG)
     kinds = kinds_of(constellation_of(heard, CONFIG), levels.shape, first_bin=first_bin)
@@ -75,7 +75,7 @@ def _counts(made_of: Studio, cell: Cell, number: int) -> Counts:
     _count(counts[0], levels, kinds, frame, bin_)
     for shift in SHIFTS:
         _count(counts[1], levels, kinds, frame + shift, bin_)
-        _count(counts[1], levels, kinds, frame, bin_ + shift)
+        _count(counts[1], levels, kinds, frame, bin_ + 2 * shift)
     return counts
 
 

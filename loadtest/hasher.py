@@ -37,8 +37,8 @@ from fpserver.fingerprint.query import query_of
 from fpserver.matching.candidates import candidates_of, hits_of
 from fpserver.terms import Constellation, Samples
 from loadtest.accuracy.cells import Cell, Codec, Noise, Room
-from loadtest.accuracy.clips import Studio, at_11025, render, studio
-from loadtest.corpus import Recording, as_samples, music, samples_of, thirds
+from loadtest.accuracy.clips import Studio, at_rate, render, studio
+from loadtest.corpus import Pcm, Recording, as_samples, music, samples_of, thirds
 from loadtest.memory_index import MemoryIndex
 
 RESULTS = Path(__file__).parent / "results"
@@ -55,7 +55,7 @@ CELLS = (
 )
 FIRST = (1, 40, 300)
 FULL_HOURS = 100_000 * 190 / 3600
-BYTES_PER_POSTING, BITS_PER_PEAK = 9.0, 12.6  # decision 0007, at 40 peaks a second
+BYTES_PER_POSTING, BITS_PER_PEAK = 9.0, 13.6  # decisions 0007 and 0016, at 40 peaks a second
 POSTINGS_PER_S = 26.3  # of the tuning tracks under the defaults
 N_TAIL = 30
 NOT_FOUND = 1e6  # chance alignments above a true one that is not among the candidates
@@ -95,8 +95,8 @@ DENSE = Query(
 QUERIES = (
     PLAIN,
     DENSE,
-    Query(peaks_per_s=60, fan_out=12, phases=1),
-    Query(peaks_per_s=24, fan_out=5),
+    Query(peaks_per_s=40, fan_out=8, phases=1),
+    Query(peaks_per_s=60, fan_out=8),
     Query(peaks_per_s=60, fan_out=12),
     Query(peaks_per_s=120, fan_out=16),
 )
@@ -139,7 +139,7 @@ class Asked:
     """A clip, and where it is from."""
 
     cell: str
-    samples: Samples
+    pcm: Pcm
     track_id: int
     start_s: float
 
@@ -163,11 +163,7 @@ def _zone(name: str, **settings: int) -> Variant:
     return Variant(name=name, family="target zone", settings=settings)
 
 
-# Of windows: surroundings, neighbourhood and zone as long and as high as the default's, or as many cells.
-_SHORT = {"window": 1024, "hop": 256}
-_QUICK = {"window": 2048, "hop": 256}
-_LONG = {"window": 4096, "hop": 512}
-_LONG_CELLS = {"WHITENING_BINS": 24, "PEAK_BINS": 16}
+# Of windows: surroundings, neighbourhood and zone as long and as high as the default's.
 WINDOWS = "window/hop"
 VARIANTS = (
     Variant(
@@ -177,93 +173,64 @@ VARIANTS = (
         fully_asked=True,
         timed=True,
     ),
-    _density(24, 1),
-    _density(18, 1),
-    _density(30, 1),
+    _density(20, 1),
     _density(27, 1),
-    _density(12, 2),
+    _density(35, 1),
+    _density(14, 2),
     _density(20, 2),
-    _density(8, 3),
-    _density(10, 3),
+    _density(9, 3),
+    _density(11, 3),
     _zone("±63 bins", max_delta_bins=63),
     _zone("±255 bins", max_delta_bins=255),
-    _zone("15 frames", max_delta_frames=15),
-    _zone("±63 bins and 15 frames", max_delta_bins=63, max_delta_frames=15),
-    _zone("63 frames", max_delta_frames=63),
-    _zone("from 4 frames on", min_delta_frames=4),
+    _zone("10 frames", max_delta_frames=10),
+    _zone("20 frames", max_delta_frames=20),
+    _zone("31 frames", max_delta_frames=31),
+    _zone("31 frames and ±255 bins", max_delta_frames=31, max_delta_bins=255),
+    _zone("from 3 frames on", min_delta_frames=3),
     Variant(
-        name="1024/256 in s and Hz",
-        family=WINDOWS,
-        settings={**_SHORT, "min_delta_frames": 2, "max_delta_frames": 62, "max_delta_bins": 63},
-        constants={"WHITENING_FRAMES": 40, "WHITENING_BINS": 6, "PEAK_FRAMES": 6, "PEAK_BINS": 4},
-        timed=True,
-    ),
-    Variant(name="1024/256 in cells", family=WINDOWS, settings=_SHORT, timed=True),
-    Variant(
-        name="1024/256 one pair a peak",
+        name="11025 Hz 2048/512 to 5000 Hz and 31 frames",
         family=WINDOWS,
         settings={
-            **_SHORT,
-            "fan_out": 1,
-            "min_delta_frames": 2,
-            "max_delta_frames": 63,
-            "max_delta_bins": 63,
+            "rate_hz": 11025,
+            "window": 2048,
+            "hop": 512,
+            "max_delta_frames": 31,
+            "max_delta_bins": 127,
         },
-        constants={"PEAK_FRAMES": 3, "PEAK_BINS": 4},
+        constants={"WHITENING_BINS": 12, "PEAK_BINS": 8, "MAX_HZ": 5000.0},
         timed=True,
     ),
     Variant(
-        name="2048/256 in s and Hz",
+        name="2048/372",
         family=WINDOWS,
-        settings={**_QUICK, "min_delta_frames": 2, "max_delta_frames": 62},
+        settings={"window": 2048, "max_delta_bins": 85},
+        constants={"WHITENING_BINS": 17, "PEAK_BINS": 11},
+        timed=True,
+    ),
+    Variant(
+        name="4096/372",
+        family=WINDOWS,
+        settings={"window": 4096, "max_delta_bins": 170},
+        constants={"WHITENING_BINS": 33, "PEAK_BINS": 21},
+        timed=True,
+    ),
+    Variant(
+        name="3072/186",
+        family=WINDOWS,
+        settings={"hop": 186, "min_delta_frames": 2, "max_delta_frames": 30},
         constants={"WHITENING_FRAMES": 40, "PEAK_FRAMES": 6},
         timed=True,
     ),
-    Variant(
-        name="4096/512 in s and Hz",
-        family=WINDOWS,
-        settings={**_LONG, "max_delta_bins": 255},
-        constants=_LONG_CELLS,
-        timed=True,
-    ),
-    *(
-        Variant(
-            name=f"4096/512 in s and Hz {strong}x{fan_out}",
-            family=WINDOWS,
-            settings={**_LONG, "max_delta_bins": 255, "strong_peaks_per_s": strong, "fan_out": fan_out},
-            constants=_LONG_CELLS,
-        )
-        for strong, fan_out in ((27, 1), (20, 1), (12, 2))
-    ),
-    *(
-        Variant(
-            name=name,
-            family=WINDOWS,
-            settings={"window": window, "max_delta_bins": max_delta_bins},
-            constants={"WHITENING_BINS": surroundings, "PEAK_BINS": neighbourhood, "MAX_HZ": 3900.0},
-        )
-        for name, window, max_delta_bins, surroundings, neighbourhood in (  # as long, and as finely divided
-            ("as 8 kHz 3072/372", 4224, 255, 25, 16),
-            ("as 8 kHz 2048/372", 2816, 175, 17, 11),
-        )
-    ),
-    Variant(name="4096/512 in cells", family=WINDOWS, settings=_LONG, timed=True),
-    Variant(
-        name="4096/1024 in s and Hz",
-        family=WINDOWS,
-        settings={"window": 4096, "hop": 1024, "max_delta_frames": 15, "max_delta_bins": 255},
-        constants={"WHITENING_FRAMES": 10, "WHITENING_BINS": 24, "PEAK_FRAMES": 2, "PEAK_BINS": 16},
-        timed=True,
-    ),
-    Variant(name="up to 3900 Hz", family="band", constants={"MAX_HZ": 3900.0}),
-    _neighbourhood(2, 8),
-    _neighbourhood(5, 8),
-    _neighbourhood(3, 4),
-    _neighbourhood(3, 12),
-    _whitening(10, 12),
-    _whitening(40, 12),
-    _whitening(20, 6),
-    _whitening(20, 24),
+    Variant(name="up to 3400 Hz", family="band", constants={"MAX_HZ": 3400.0}),
+    Variant(name="from 250 Hz", family="band", constants={"MIN_HZ": 250.0}),
+    _neighbourhood(2, 16),
+    _neighbourhood(5, 16),
+    _neighbourhood(3, 8),
+    _neighbourhood(3, 24),
+    _whitening(10, 25),
+    _whitening(40, 25),
+    _whitening(20, 12),
+    _whitening(20, 50),
 )
 
 
@@ -296,8 +263,9 @@ def main() -> None:
     analysis, heard = None, None
     for variant in chosen:
         with varied(variant) as config:
-            if heard is None or analysis != (config.window, config.hop, variant.constants):
-                analysis = config.window, config.hop, variant.constants
+            wanted_analysis = config.rate_hz, config.window, config.hop, variant.constants
+            if heard is None or analysis != wanted_analysis:
+                analysis = wanted_analysis
                 heard = hear(made_of.known, clips, config)
             queries = QUERIES if args.all_queries or variant.fully_asked else (PLAIN, DENSE)
             figures = _figures(variant, heard, made_of.known, clips, config, queries, args.hours)
@@ -315,7 +283,7 @@ def _clip(made_of: Studio, cell: Cell, number: int) -> Asked:
     names = [track.name for track in made_of.known]
     return Asked(
         cell=cell.name,
-        samples=at_11025(pcm),
+        pcm=pcm,
         track_id=1 + names.index(part.track),
         start_s=part.start_s,
     )
@@ -362,10 +330,10 @@ def patched(module: ModuleType, values: Mapping[str, float]) -> Iterator[None]:
 def hear(tracks: Sequence[Recording], clips: Sequence[Asked], config: FingerprintConfig) -> Heard:
     """Everything's peaks."""
     return Heard(
-        tracks=[constellation_of(_at_11025(track), config) for track in tracks],
+        tracks=[constellation_of(_samples(track, config), config) for track in tracks],
         clips=[
-            [constellation_of(clip.samples[begin:], config) for begin in (0, config.hop // 2)]
-            for clip in clips
+            [constellation_of(samples[begin:], config) for begin in (0, config.hop // 2)]
+            for samples in (at_rate(clip.pcm, config.rate_hz) for clip in clips)
         ],
     )
 
@@ -505,7 +473,7 @@ def likely(higher: Sequence[float], among: int) -> Floats:
 
 def _speed(tracks: Sequence[Recording], config: FingerprintConfig) -> float:
     """Seconds of music per second of one core, decoded samples to fingerprint: three tracks, the least of three."""
-    some = [_at_11025(track) for track in tracks[:: max(1, len(tracks) // 3)][:3]]
+    some = [_samples(track, config) for track in tracks[:: max(1, len(tracks) // 3)][:3]]
     spent = []
     for _ in range(3):
         start = process_time()
@@ -515,8 +483,8 @@ def _speed(tracks: Sequence[Recording], config: FingerprintConfig) -> float:
     return float(round(sum(map(len, some)) / config.rate_hz / min(spent)))
 
 
-def _at_11025(track: Recording) -> Samples:
-    pcm = samples_of(track.path, SETTINGS.rate_hz)
+def _samples(track: Recording, config: FingerprintConfig) -> Samples:
+    pcm = samples_of(track.path, config.rate_hz)
     return np.zeros(0, np.float32) if pcm is None else as_samples(pcm)
 
 

@@ -28,18 +28,26 @@ import numpy.typing as npt
 from fpserver.config import Config
 from fpserver.fingerprint.constellation import constellation_of
 from fpserver.hearing import detail_of
-from fpserver.matching.confidence import COHORT, LOCATION, SCALES, UNEVEN, chance_level, false_accept_rate
-from fpserver.search import Clock, clip_map_of, search
+from fpserver.matching.confidence import (
+    COHORT,
+    LOCATION,
+    SCALES,
+    SHORT_FRAMES,
+    UNEVEN,
+    WIDER,
+    chance_level,
+    false_accept_rate,
+)
+from fpserver.search import STEPS, Clock, clip_map_of, search
 from fpserver.terms import Constellation, Hearing, Samples
 from loadtest.accuracy.cells import Cell, Codec, Noise, Room
-from loadtest.accuracy.clips import Studio, at_11025, render, studio
+from loadtest.accuracy.clips import Studio, at_rate, render, studio
 from loadtest.corpus import Recording, as_samples, music, samples_of, thirds
 from loadtest.memory_index import MemoryIndex
 
 RESULTS = Path(__file__).parent / "results"
 CONFIG = Config()
 RATE_HZ = CONFIG.fingerprint.rate_hz
-STEPS = ("plain", "dense", "warped")
 SHARED = 20.0  # a wrong score above this is no chance: the two recordings share material
 LIMIT = (UNEVEN[0] * UNEVEN[1]) ** 0.5
 EVEN_CLIPS, UNEVEN_CLIPS = f"unevenness below {LIMIT:.3f}", f"unevenness from {LIMIT:.3f}"
@@ -69,6 +77,7 @@ class Wrong:
 
     kind: str
     seconds: float
+    n_frames: int
     unevenness: float
     check: bool  # of an unknown track
     scores: Mapping[str, Sequence[float]]  # by step: of the best, and of its cohort
@@ -143,11 +152,13 @@ def _wrong(number: int) -> Wrong:
     seconds = float(rng.choice(LENGTHS_S, p=LENGTH_SHARES))
     clip, pcm = render(_STUDIOS[check], replace(kind, seconds=seconds), number)
     own = {each.cluster for part in clip.parts for each in _STUDIOS[check].known if each.name == part.track}
-    hearing = hearing_of(at_11025(pcm))
+    hearing = hearing_of(at_rate(pcm, RATE_HZ))
+    clip_map = clip_map_of(hearing, CONFIG)
     return Wrong(
         kind=kind.name,
         seconds=seconds,
-        unevenness=clip_map_of(hearing, CONFIG).unevenness,
+        n_frames=clip_map.n_frames,
+        unevenness=clip_map.unevenness,
         check=check,
         scores=asyncio.run(_scores(hearing, own)),
     )
@@ -188,7 +199,13 @@ def _write(wrong: Sequence[Wrong], setting: Mapping[str, int]) -> None:
             )
             for name, some in by_unevenness.items()
         },
-        "in_use": {"location": LOCATION, "unevenness": UNEVEN, "scales": SCALES},
+        "in_use": {
+            "location": LOCATION,
+            "unevenness": UNEVEN,
+            "scales": SCALES,
+            "short_frames": SHORT_FRAMES,
+            "wider": WIDER,
+        },
         "fit": len(fit),
         "check": len(check),
         "promised": {step: _promised(chance, [step]) for step in STEPS}
@@ -228,7 +245,7 @@ def _rates(wrong: Sequence[Wrong], steps: Sequence[str]) -> Floats:
     """What is promised for each lead, in one step."""
     return np.array(
         [
-            false_accept_rate(each.lead(step), unevenness=each.unevenness, n_steps=1)
+            false_accept_rate(each.lead(step), unevenness=each.unevenness, n_frames=each.n_frames, n_steps=1)
             for step in steps
             for each in wrong
         ]

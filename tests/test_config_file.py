@@ -32,6 +32,14 @@ def test_a_setting_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
         load(path, env={})
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("window", 4098), ("max_delta_frames", 16), ("max_delta_bins", 128)]
+)
+def test_what_does_not_fit_into_a_hash_is_refused(key: str, value: int) -> None:
+    with pytest.raises(ConfigInvalid, match=key):
+        load(env={f"FPSERVER_FINGERPRINT__{key.upper()}": str(value)})
+
+
 def test_what_a_file_leaves_out_of_a_table_stays(tmp_path: Path) -> None:
     path = tmp_path / "fpserver.toml"
     path.write_text("[dense]\nmax_lookups = 77\n")

@@ -1,20 +1,23 @@
 """The steps of a search, on an index in memory: what each may cost, and when each is taken."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import soxr
 
-from fpserver.config import Config
+from fpserver.config import Config, FingerprintConfig
 from fpserver.fingerprint.landmarks import fingerprint_of
-from fpserver.search import Clock, Step, search
-from fpserver.terms import Hearing, Samples
+from fpserver.fingerprint.query import warped_query_of
+from fpserver.matching.warp import STEP, hypotheses
+from fpserver.search import N_LIKELY, STEPS, Clock, Step, search
+from fpserver.terms import Constellation, Hearing, Samples, Warp
 from tests.hearing.clips import warped
 from tests.matching.making import CONFIG, MemoryIndex, dense, heard
 from tests.synth import at_snr, duet, noise, silence, tone
 
 RATE_HZ = CONFIG.rate_hz
 DEFAULTS = Config()
-STEPS = ("plain", "dense", "warped")
 
 
 @pytest.fixture(scope="module")
@@ -66,24 +69,35 @@ async def test_no_step_costs_more_than_its_settings_say(index: MemoryIndex, look
         **{step: {"max_lookups": lookups, "max_postings": 300, "max_candidates": 7} for step in STEPS},
     )
     steps = await all_steps(index, heard(at_snr(cut(4, duration_s=20.0), 0, seed=1)), config)
-    assert len(steps) == len(index.windows_asked) == 3
-    rounds = [index.asked[:1], index.asked[1:2], index.asked[2:]]
-    assert [asked[0][1] for asked in rounds] == [300, 300, 150]
-    for step, asked, windows in zip(steps, rounds, index.windows_asked, strict=True):
-        assert step.n_lookups == sum(len(np.unique(hashes)) for hashes, _ in asked) <= lookups
+    assert len(steps) == len(index.windows_asked) == 4
+    for step, (hashes, most), windows in zip(steps, index.asked, index.windows_asked, strict=True):
+        assert step.n_lookups == len(np.unique(hashes)) <= lookups
+        assert most == 300
         assert step.n_postings <= 300
         assert step.n_candidates == len(windows) <= 7
         assert len(step.ranked) <= 3
 
 
-async def test_what_some_warps_lack_is_read_in_a_second_round(index: MemoryIndex) -> None:
-    config = Config().with_values(warped={"max_postings": 200})
-    *_, warped_ = await all_steps(index, heard(cut(4, duration_s=20.0)), config)
-    (first, _), (second, _) = index.asked[2:]
-    assert 0 < len(second) < len(first) / 4
-    assert np.isin(second, first).all()
-    assert warped_.n_lookups == len(first) + len(second) <= config.warped.max_lookups
-    assert 100 < warped_.n_postings <= 200
+async def test_the_last_step_asks_finer_around_the_hypotheses_whose_hashes_are_commonest(
+    index: MemoryIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[list[Warp], float]] = []
+
+    def spied(clip: Constellation, warps: list[Warp], config: FingerprintConfig, **rest: Any) -> Any:
+        asked.append((list(warps), rest["step"]))
+        return warped_query_of(clip, warps, config, **rest)
+
+    monkeypatch.setattr("fpserver.search.warped_query_of", spied)
+    speed = 1.0413
+    played = soxr.resample(cut(6, 4.0, 20.0), RATE_HZ * speed, RATE_HZ).astype(np.float32)
+    await all_steps(index, heard(played[: 10 * RATE_HZ]))
+    (all_warps, step), (likely, fine_step) = asked
+    assert (len(all_warps), step) == (len(hypotheses()), STEP)
+    assert fine_step == STEP / 4
+    assert N_LIKELY <= len(likely) <= 4 * N_LIKELY
+    assert (
+        min(abs(np.log(warp.speed / speed)) + abs(np.log(warp.pitch / speed)) for warp in likely) < STEP / 4
+    )
 
 
 async def test_at_the_defaults_a_clip_of_a_minute_keeps_within_the_settings(index: MemoryIndex) -> None:
@@ -91,15 +105,14 @@ async def test_at_the_defaults_a_clip_of_a_minute_keeps_within_the_settings(inde
     steps = await all_steps(index, heard(noise(2, 60.0, RATE_HZ)))
     for step, (_, max_postings) in zip(steps, index.asked, strict=True):
         assert step.n_lookups <= getattr(settings, step.name).max_lookups
-        most = getattr(settings, step.name).max_postings
-        assert max_postings == (most / 2 if step.name == "warped" else most)
+        assert max_postings == getattr(settings, step.name).max_postings
         assert step.n_candidates <= getattr(settings, step.name).max_candidates
     assert sum(step.n_lookups for step in steps) <= 20_000
     assert sum(getattr(settings, step).max_postings for step in STEPS) <= 2_000_000
 
 
 async def test_a_later_step_asks_for_more_than_the_one_before(index: MemoryIndex) -> None:
-    plain, dense_, warped = await all_steps(index, heard(at_snr(cut(5), -3, seed=2)))
+    plain, dense_, warped, _ = await all_steps(index, heard(at_snr(cut(5), -3, seed=2)))
     assert plain.n_lookups < dense_.n_lookups
     assert plain.n_lookups < warped.n_lookups
 
@@ -115,7 +128,7 @@ async def test_the_dense_step_finds_what_a_few_hashes_miss(index: MemoryIndex) -
 @pytest.mark.parametrize("speed", [0.93, 1.07])
 async def test_only_the_warped_step_finds_a_clip_at_another_speed(index: MemoryIndex, speed: float) -> None:
     played = soxr.resample(cut(6, 4.0, 20.0), RATE_HZ * speed, RATE_HZ).astype(np.float32)
-    plain, dense_, warped = await all_steps(index, heard(played[: 10 * RATE_HZ]))
+    plain, dense_, warped, _ = await all_steps(index, heard(played[: 10 * RATE_HZ]))
     for step in (plain, dense_):
         assert all(match.false_accept_rate > 1e-4 for match in step.ranked)
     best = warped.ranked[0]
@@ -177,7 +190,7 @@ async def test_a_clip_that_offers_little_takes_all_steps_and_finds_nothing(
     index: MemoryIndex, samples: Samples
 ) -> None:
     steps = await all_steps(index, heard(samples))
-    assert len(steps) == 3
+    assert len(steps) == 4
     assert all(match.false_accept_rate > 1e-4 for step in steps for match in step.ranked)
 
 

@@ -5,7 +5,7 @@ own length is never believed, so a few megabytes that unpack to ten hours cost n
 for. The delay that encoders put before the first sample is skipped as FFmpeg does, so offsets agree between
 formats (an ADTS file does not state its delay: it is late by 20 to 50 ms).
 
-Memory: 4 bytes per sample that is returned (950 MB for 6 h at 11025 Hz), grown in place, plus about 20 MB.
+Memory: 4 bytes per sample that is returned (691 MB for 6 h at 8000 Hz), grown in place, plus about 20 MB.
 Runs inside a child process (`dsp_pool`), which bounds what a fault in a decoder can do.
 """
 

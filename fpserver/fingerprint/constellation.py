@@ -18,14 +18,14 @@ from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from fpserver.config import FingerprintConfig
 from fpserver.terms import Constellation, Samples
 
-MIN_HZ, MAX_HZ = 130.0, 5000.0  # what loudspeakers, phones and 32 kbit/s codecs let through
-WHITENING_FRAMES, WHITENING_BINS = 20, 12  # half widths of the surroundings
-PEAK_FRAMES, PEAK_BINS = 3, 8  # half widths of the neighbourhood a peak rules
+MIN_HZ, MAX_HZ = 130.0, 3900.0  # what loudspeakers, phones and codecs let through
+WHITENING_FRAMES, WHITENING_BINS = 20, 25  # half widths of the surroundings
+PEAK_FRAMES, PEAK_BINS = 3, 16  # half widths of the neighbourhood a peak rules
 RANGE_DB = 75.0  # below the loudest cell of the surroundings; deeper cells count as so deep
 FLOOR_DB = -110.0  # of full scale; quieter cells are silence, whatever stands out there
 MIN_LEVEL_DB = 3.0
 LEVEL_STEP_DB = 0.25
-BLOCK_FRAMES = 4096  # 15 MB of float32 at a time
+BLOCK_FRAMES = 4096  # 24 MB of float32 at a time
 CONTEXT_FRAMES = 2 * WHITENING_FRAMES + PEAK_FRAMES  # the floor of the cells whose mean a peak needs
 
 Spectrogram = npt.NDArray[np.float32]  # (n_frames, n_bins) of the band, dB

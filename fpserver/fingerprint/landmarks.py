@@ -22,8 +22,8 @@ from fpserver.terms import (
     TrackPeaks,
 )
 
-# | anchor_bin : 10 | 128 + delta_bin : 8 | delta_frames : 5 |
-ANCHOR_BIN_BITS, DELTA_BIN_BITS, DELTA_FRAMES_BITS = 10, 8, 5
+# | anchor_bin : 11 | 128 + delta_bin : 8 | delta_frames : 4 |
+ANCHOR_BIN_BITS, DELTA_BIN_BITS, DELTA_FRAMES_BITS = 11, 8, 4
 HASH_BITS = ANCHOR_BIN_BITS + DELTA_BIN_BITS + DELTA_FRAMES_BITS
 DELTA_BIN_BIAS = 1 << (DELTA_BIN_BITS - 1)
 

@@ -16,7 +16,7 @@ from fpserver.terms import Constellation, Hashes, Landmarks, Warp
 
 Indices = npt.NDArray[np.intp]
 
-WARP_RESOLVES = 250  # bins: a peak so high moves by 1.5 bins between two neighbouring hypotheses
+SPREAD_BINS = 1.5  # that a peak may move between two neighbouring warps and still be asked for first
 SPREAD_WEIGHT = 4.0  # of the logarithm of how many bins a peak moves, against the ranks' logarithms
 
 
@@ -54,6 +54,7 @@ def warped_query_of(
     warps: Sequence[Warp],
     config: FingerprintConfig,
     *,
+    step: float,
     peaks_per_s: int,
     fan_out: int,
     max_hashes: int,
@@ -67,6 +68,7 @@ def warped_query_of(
     Args:
         constellation, config, peaks_per_s, fan_out: as for `query_of`.
         warps: hypotheses.
+        step: between two neighbouring ones, ln.
         max_hashes: distinct ones, over all warps.
 
     Returns:
@@ -75,7 +77,9 @@ def warped_query_of(
     peaks, rank = _thinned(constellation, peaks_per_s, config)
     anchor, target = pairs_of(peaks, config, fan_out=fan_out)
     highest_bin = np.maximum(peaks.bin[anchor], peaks.bin[target])
-    late = _drown(rank, anchor, target) + SPREAD_WEIGHT * np.log(np.maximum(highest_bin / WARP_RESOLVES, 1))
+    late = _drown(rank, anchor, target) + SPREAD_WEIGHT * np.log(
+        np.maximum(highest_bin * step / SPREAD_BINS, 1)
+    )
     first = np.argsort(late, kind="stable")[:max_hashes]
     anchor, target = anchor[first, None], target[first, None]
     pitch = np.array([warp.pitch for warp in warps])

@@ -10,7 +10,7 @@ import msgspec
 from fpserver.config import FingerprintConfig
 from fpserver.fingerprint import constellation, landmarks
 
-ALGORITHM = 2  # raise when the code changes what the same settings give
+ALGORITHM = 3  # raise when the code changes what the same settings give
 
 
 def stamp(config: FingerprintConfig) -> dict[str, str]:

@@ -1,10 +1,10 @@
 """The fingerprint body: what a client sends instead of sound, and what `fpserver fingerprint` writes.
 
 A msgpack map, `format` first. Columns are little-endian, one entry per peak, ordered by frame, then bin. A clip's body
-holds all that its sound would have told: 5.9 kB a second.
+holds all that its sound would have told: about 5 kB a second.
 
     format      "fpserver-fingerprint"
-    version     2
+    version     3
     stamp       digest of the settings that made it (stamp.py); a server with others refuses it
     duration_s  float, length of the recording
     truncated   bool, the recording goes on past what was heard
@@ -14,10 +14,12 @@ holds all that its sound would have told: 5.9 kB a second.
       bin       bin, uint16 each
       level     bin, uint8 each, steps of 0.25 dB
     between     the same of the frames half a hop later (clips only)
-    levels      bin, level of each cell, 0..3, by frame, then bin; 2 bits each, the lowest first (clips only)
+    levels      bin, level of each cell, 0..3, by bin, then frame; 2 bits each, the lowest first; compressed as by
+                zlib, RFC 1950 (clips only)
     metadata    map of title, artist, … (optional; used when the body is ingested, not when it asks)
 """
 
+import zlib
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ from fpserver.fingerprint.stamp import digest
 from fpserver.terms import CellLevels, Constellation, Detail, Hearing, Metadata
 
 FORMAT = "fpserver-fingerprint"
-VERSION = 2
+VERSION = 3
 SUFFIX = ".fingerprint"
 _MAGIC = msgpack.packb("format") + msgpack.packb(FORMAT)
 _COLUMNS: dict[str, np.dtype[Any]] = {
@@ -42,6 +44,7 @@ _COLUMNS: dict[str, np.dtype[Any]] = {
     "level": np.dtype("u1"),
 }
 _CELLS_PER_BYTE = 4
+MAX_LEVELS_BYTES = 2**24  # uncompressed: half an hour
 
 
 def is_fingerprint(path: Path) -> bool:
@@ -152,8 +155,8 @@ def _packed_peaks(peaks: Constellation) -> dict[str, bytes]:
 
 def _packed_levels(levels: CellLevels) -> bytes:
     cells = np.zeros((-(-levels.size // _CELLS_PER_BYTE), _CELLS_PER_BYTE), np.uint8)
-    cells.ravel()[: levels.size] = levels.ravel()
-    return bytes((cells << _SHIFTS).sum(axis=1, dtype=np.uint8))
+    cells.ravel()[: levels.size] = levels.T.ravel()
+    return zlib.compress((cells << _SHIFTS).sum(axis=1, dtype=np.uint8).tobytes())
 
 
 _SHIFTS = np.arange(0, 8, 2, dtype=np.uint8)
@@ -163,13 +166,29 @@ def _detail(fields: dict[str, Any], n_frames: int, config: FingerprintConfig) ->
     if "levels" not in fields:
         return None
     first, last = band(config)
-    packed, n_cells = fields["levels"], n_frames * (last - first)
-    if not isinstance(packed, bytes) or len(packed) != -(-n_cells // _CELLS_PER_BYTE):
-        raise FingerprintInvalid(f"levels must be bytes, 2 bits for each of {n_cells} cells")
+    n_cells = n_frames * (last - first)
+    packed = _uncompressed(fields["levels"], n_bytes=-(-n_cells // _CELLS_PER_BYTE))
+    if packed is None:
+        raise FingerprintInvalid(
+            f"levels must be bytes, compressed as by zlib, 2 bits for each of {n_cells} cells; "
+            f"at most {MAX_LEVELS_BYTES} bytes before they are compressed"
+        )
     cells = np.frombuffer(packed, np.uint8)[:, None] >> _SHIFTS
     levels: CellLevels = (cells & np.uint8(_CELLS_PER_BYTE - 1)).ravel()[:n_cells]
     between = _constellation(fields.get("between"), n_frames, config)
-    return Detail(between=between, levels=levels.reshape(n_frames, last - first))
+    return Detail(between=between, levels=np.ascontiguousarray(levels.reshape(last - first, n_frames).T))
+
+
+def _uncompressed(packed: Any, *, n_bytes: int) -> bytes | None:
+    """What was compressed, if it is so long; never more is made of it."""
+    if not isinstance(packed, bytes) or n_bytes > MAX_LEVELS_BYTES:
+        return None
+    stream = zlib.decompressobj()
+    try:
+        whole = stream.decompress(packed, n_bytes + 1)
+    except zlib.error:
+        return None
+    return whole if len(whole) == n_bytes and stream.eof and not stream.unused_data else None
 
 
 def _constellation(fields: Any, n_frames: int, config: FingerprintConfig) -> Constellation:

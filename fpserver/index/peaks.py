@@ -5,11 +5,12 @@
 `start` is where each block begins in the string, then where the string ends. A block holds the peaks of 128 frames;
 one without peaks has no bytes, any other is
 
-    | n : 16 | unary : 512 + n bits | low : 8 × n | strong : n bits |        columns of bits end at a whole byte
+    | n : 16 | unary : 512 + n bits | low : 8 × n | odd : n bits | strong : n bits |
 
-A peak's bin has 10 bits: the lower 8 are its byte in `low`. The upper 2, with its frame, say in which of the block's
-512 quarter frames it lies: `unary` has, for each of these in order, a 1 for every peak and then a 0. That is
-12.2 bits per peak at 40 peaks a second, and read with a dozen steps of numpy however many blocks there are.
+where columns of bits end at a whole byte. A peak's bin has 11 bits: the lowest is its bit in `odd`, the 8 above are its
+byte in `low`. The upper 2, with its frame, say in which of the block's 512 quarter frames it lies: `unary` has, for
+each of these in order, a 1 for every peak and then a 0. That is 13.2 bits per peak at 40 peaks a second, and read with
+a dozen steps of numpy however many blocks there are.
 
 Elias, "Efficient Storage and Retrieval by Content and Address of Static Files", JACM 1974.
 """
@@ -24,12 +25,12 @@ import numpy.typing as npt
 from fpserver.errors import AudioTooLong, InvalidRequest
 from fpserver.terms import Bins, Frames, Peaks, TrackPeaks
 
-VERSION = 2
+VERSION = 3
 BLOCK_FRAMES = 128  # 6 s: a window of 10 s reads 2.7 blocks, 16 s; blocks of 256 frames would be 22 s
 MAX_FRAMES = (1 << 24) - 1
-LOW_BITS = 8
-MAX_BIN = (1 << 10) - 1
-QUARTERS_PER_FRAME = (MAX_BIN + 1) >> LOW_BITS
+MAX_BIN = (1 << 11) - 1
+QUARTERS_PER_FRAME = 4
+QUARTER_BITS = 9  # of a bin, below those that say the quarter
 QUARTERS = QUARTERS_PER_FRAME * BLOCK_FRAMES
 MAX_BLOCK_PEAKS = (1 << 16) - 1
 N_BYTES, START_BYTES, HEADER_BYTES = 2, 4, 4
@@ -45,25 +46,28 @@ def pack(peaks: TrackPeaks) -> bytes:
     """
     _check(peaks)
     n = np.bincount(peaks.frame // BLOCK_FRAMES, minlength=blocks_of(peaks.n_frames))
-    unary_bytes, strong_bytes = _columns(n)
-    size = np.where(n > 0, N_BYTES, 0) + unary_bytes + n + strong_bytes
+    unary_bytes, flag_bytes = _columns(n)
+    size = np.where(n > 0, N_BYTES, 0) + unary_bytes + n + 2 * flag_bytes
     rank = np.arange(len(peaks)) - np.repeat(_before(n), n)  # of each peak in its block
-    quarter = peaks.frame % BLOCK_FRAMES * QUARTERS_PER_FRAME + (peaks.bin >> LOW_BITS)
+    quarter = peaks.frame % BLOCK_FRAMES * QUARTERS_PER_FRAME + (peaks.bin >> QUARTER_BITS)
     unary = _bits(np.repeat(8 * _before(unary_bytes), n) + quarter + rank, n_bytes=int(unary_bytes.sum()))
-    strong_at = np.repeat(8 * _before(strong_bytes), n) + rank
-    strong = _bits(strong_at[peaks.strong], n_bytes=int(strong_bytes.sum()))
-    low = (peaks.bin & ((1 << LOW_BITS) - 1)).astype(np.uint8).tobytes()
+    flag_at = np.repeat(8 * _before(flag_bytes), n) + rank
+    odd, strong = (
+        _bits(flag_at[flag], n_bytes=int(flag_bytes.sum())) for flag in (peaks.bin % 2 == 1, peaks.strong)
+    )
+    low = (peaks.bin >> 1 & 0xFF).astype(np.uint8).tobytes()
     parts = [int(VERSION << 24 | peaks.n_frames).to_bytes(HEADER_BYTES, "big")]
     first = HEADER_BYTES + START_BYTES * (len(n) + 1)
     parts.append((first + np.r_[0, np.cumsum(size)]).astype(">u4").tobytes())
-    at_unary = at_low = at_strong = 0
-    for n_, u, s in zip(n.tolist(), unary_bytes.tolist(), strong_bytes.tolist(), strict=True):
+    at_unary = at_low = at_flag = 0
+    for n_, u, f in zip(n.tolist(), unary_bytes.tolist(), flag_bytes.tolist(), strict=True):
         if n_:
             parts.append(n_.to_bytes(N_BYTES, "big"))
             parts.append(unary[at_unary : at_unary + u])
             parts.append(low[at_low : at_low + n_])
-            parts.append(strong[at_strong : at_strong + s])
-        at_unary, at_low, at_strong = at_unary + u, at_low + n_, at_strong + s
+            parts.append(odd[at_flag : at_flag + f])
+            parts.append(strong[at_flag : at_flag + f])
+        at_unary, at_low, at_flag = at_unary + u, at_low + n_, at_flag + f
     return b"".join(parts)
 
 
@@ -173,8 +177,8 @@ class _Blocks:
         at, octets = start[filled], np.frombuffer(packed, np.uint8)
         n = np.zeros(len(size), np.int64)
         n[filled] = octets[at].astype(np.int64) << 8 | octets[at + 1]
-        unary_bytes, strong_bytes = _columns(n)
-        if (np.where(filled, N_BYTES, 0) + unary_bytes + n + strong_bytes != size).any():
+        unary_bytes, flag_bytes = _columns(n)
+        if (np.where(filled, N_BYTES, 0) + unary_bytes + n + 2 * flag_bytes != size).any():
             raise ValueError("a block of peaks is not as long as its number of peaks says")
         return cls(packed=packed, start=start, n=n)
 
@@ -189,19 +193,23 @@ class _Blocks:
         place -= np.arange(len(place), dtype=np.int32)
         offset = _before(n) - 8 * _before(unary_bytes) + QUARTERS_PER_FRAME * first_frame
         place += np.repeat(offset.astype(np.int32), n)
-        low = np.frombuffer(self._join(at_unary + unary_bytes, n), np.uint8)
-        bin_ = (place & (QUARTERS_PER_FRAME - 1)) << LOW_BITS
-        bin_ |= low
+        bin_ = (place & (QUARTERS_PER_FRAME - 1)) << QUARTER_BITS
+        bin_ |= np.frombuffer(self._join(at_unary + unary_bytes, n), np.uint8).astype(np.int32) << 1
+        bin_ |= self._flags(0)
         place //= QUARTERS_PER_FRAME
         return place, bin_
 
     def strong(self) -> npt.NDArray[np.bool_]:
         """Whether landmarks are made of each peak."""
+        return self._flags(1)
+
+    def _flags(self, column: int) -> npt.NDArray[np.bool_]:
+        """A bit of each peak, of one of the columns that come last."""
         n = self.n
-        unary_bytes, strong_bytes = _columns(n)
-        column = self._join(self.start + N_BYTES + unary_bytes + n, strong_bytes)
-        bits = np.unpackbits(np.frombuffer(column, np.uint8)).view(np.bool_)
-        return bits[np.arange(int(n.sum())) + np.repeat(8 * _before(strong_bytes) - _before(n), n)]
+        unary_bytes, flag_bytes = _columns(n)
+        at = self.start + N_BYTES + unary_bytes + n + column * flag_bytes
+        bits = np.unpackbits(np.frombuffer(self._join(at, flag_bytes), np.uint8)).view(np.bool_)
+        return bits[np.arange(int(n.sum())) + np.repeat(8 * _before(flag_bytes) - _before(n), n)]
 
     def _join(self, at: Counts, n_bytes: Counts) -> bytes:
         """One column of every block, end to end."""
@@ -227,7 +235,7 @@ def _check(peaks: TrackPeaks) -> None:
 
 
 def _columns(n: Counts) -> tuple[Counts, Counts]:
-    """Bytes of the columns `unary` and `strong` of blocks with so many peaks."""
+    """Bytes of the column `unary`, and of `odd` and of `strong` each, of blocks with so many peaks."""
     return np.where(n > 0, (QUARTERS + n + 7) // 8, 0), (n + 7) // 8
 
 

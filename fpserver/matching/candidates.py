@@ -90,54 +90,30 @@ def candidates_of(hits: Hits, *, max_candidates: int, warp: Warp = AS_PLAYED) ->
     return candidates
 
 
-def lacking_lists(
+def commonness(
     found: Lookup,
     hash_of_landmark: npt.NDArray[np.intp],
-    warp_of: npt.NDArray[np.int64],
-    *,
-    longest: int,
-    max_lists: int,
-    max_postings: int,
-) -> npt.NDArray[np.intp]:
-    """Which of the lists that were left out are to be read after all, so that every warp has its rarest ones read.
+    group_of_landmark: npt.NDArray[np.int64],
+    n_groups: int,
+) -> npt.NDArray[np.float64]:
+    """How common the hashes of each group of the clip's landmarks are in the index: mean ln(1 + length of the list).
 
-    Under a warp that brings a clip to the tuning of most music its hashes are common, under others they are rare: the
-    rarest of all are mostly of warps that cannot be true. docs/decisions/0015.
+    Under the warp that a clip was played with, its hashes are those of music as it is catalogued, at the pitches that
+    most music is tuned to; under others they lie between these and are rare. docs/decisions/0017.
 
     Args:
-        found: of a look-up that read the rarest of all.
+        found: of a look-up; the lists that it left out count as long as they are.
         hash_of_landmark: for each landmark, which of the hashes is its own, (n_landmarks,).
-        warp_of: under which warp it was made, (n_landmarks,).
-        longest: longer lists stay out.
-        max_lists: so many at most.
-        max_postings: that they hold together, at most.
+        group_of_landmark: 0..n_groups - 1, (n_landmarks,).
+        n_groups: how many groups there are.
 
     Returns:
-        Indices of hashes, rising: the shortest lists of the warps with fewest lists read.
+        (n_groups,), 0 for a group without landmarks.
     """
     length = np.bincount(found.hash_index, minlength=len(found.left_out)) + found.left_out
-    order = np.lexsort((length[hash_of_landmark], warp_of))
-    first_of_warp = np.searchsorted(warp_of[order], np.arange(warp_of.max(initial=0) + 1))
-    place = np.full(len(length), len(order))  # of a hash among those of the warp where it is rarest
-    np.minimum.at(place, hash_of_landmark[order], np.arange(len(order)) - first_of_warp[warp_of[order]])
-    lacking = np.flatnonzero((found.left_out > 0) & (length <= longest))
-    lacking = lacking[np.lexsort((length[lacking], place[lacking]))]
-    n_fit = int(np.searchsorted(np.cumsum(length[lacking]), max_postings, "right"))
-    return np.sort(lacking[: min(n_fit, max_lists)])
-
-
-def together(found: Lookup, more: Lookup, hashes: npt.NDArray[np.intp]) -> Lookup:
-    """A look-up with what a second one found, which asked for some of the same hashes."""
-    left_out = found.left_out.copy()
-    left_out[hashes] = more.left_out
-    return Lookup(
-        hash_index=np.concatenate([found.hash_index, hashes[more.hash_index]]),
-        track_id=np.concatenate([found.track_id, more.track_id]),
-        offset=np.concatenate([found.offset, more.offset]),
-        left_out=left_out,
-        n_indexed=found.n_indexed,
-        degraded=found.degraded or more.degraded,
-    )
+    said = np.bincount(group_of_landmark, np.log1p(length)[hash_of_landmark], minlength=n_groups)
+    mean: npt.NDArray[np.float64] = said / np.maximum(np.bincount(group_of_landmark, minlength=n_groups), 1)
+    return mean
 
 
 def split(hits: Hits, group_of_landmark: npt.NDArray[np.int64], n_groups: int) -> Iterator[Hits]:

@@ -9,10 +9,10 @@ Lloyd-Thomas, "Score Normalization for Text-Independent Speaker Verification Sys
 
     false accepts per clip at a lead or above  =  exp((LOCATION − lead) / scale)
 
-for every step, length of clip and size of catalogue. The scale is wider for an uneven clip, one whose frames rise and
-fall as a whole (beats, pauses): what its peaks say is then not independent, and any other beat goes along. Fitted by
-`loadtest/null_model.py`; docs/decisions/0011 and 0014 have the figures and how the fit was checked. A search of n steps
-accepts at 1/n of the rate asked for, so that the sum stays below it.
+for every step and size of catalogue. The scale is wider for an uneven clip, one whose frames rise and fall as a whole
+(beats, pauses): what its peaks say is then not independent, and any other beat goes along; and for a clip of a second,
+whose few frames overlap. Fitted by `loadtest/null_model.py`; docs/decisions/0011, 0014 and 0016 have the figures and
+how the fit was checked. A search of n steps accepts at 1/n of the rate asked for, so that the sum stays below it.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,12 @@ MAX_CHANCE = (
 )
 USUAL_CHANCE = 2.7  # instead of each track that a small catalogue lacks
 SPREADS = 2.0  # standard deviations over the cohort's mean, from which a lead counts
-LOCATION = -0.05
-UNEVEN, SCALES = (0.03, 0.1), (0.285, 0.335)  # between them in proportion to the logarithm
+LOCATION = -0.1
+UNEVEN, SCALES = (0.03, 0.15), (0.3, 0.37)  # between them in proportion to the logarithm
+SHORT_FRAMES, WIDER = (
+    (14, 35),
+    (1.12, 1.0),
+)  # clips of one and of two seconds, and by how much their scale is wider
 LARGEST_EXPONENT = 100.0  # the rate is 1 long before; keeps exp within a float
 
 
@@ -42,15 +46,16 @@ def chance_level(scores: Sequence[float]) -> float:
     return float(np.mean(cohort) + SPREADS * np.std(cohort))
 
 
-def false_accept_rate(lead: float, *, unevenness: float, n_steps: int) -> float:
+def false_accept_rate(lead: float, *, unevenness: float, n_frames: int, n_steps: int) -> float:
     """Expected wrong answers per unknown clip with this lead or a larger one, 0..1, over all steps of the search.
 
     Args:
         lead: of the best score over `chance_level`.
-        unevenness: of the clip, as `ClipMap` has it.
+        unevenness, n_frames: of the clip, as `ClipMap` has them.
         n_steps: that the search may take.
     """
     scale = float(np.interp(log(max(unevenness, UNEVEN[0])), np.log(UNEVEN), SCALES))
+    scale *= float(np.interp(n_frames, SHORT_FRAMES, WIDER))
     return min(1.0, n_steps * exp(min((LOCATION - lead) / scale, LARGEST_EXPONENT)))
 
 

@@ -27,10 +27,10 @@ Place: TypeAlias = tuple[Warp, float]  # and the alignment
 # by level (0..3), then: no peak near, a peak 2 bins away, diagonally beside, one frame away, one bin away, a peak here
 RATIOS = np.array(
     [
-        [-1.1, -0.85, -0.85, -0.65, -0.05, 3.55],
-        [-0.6, -0.5, -0.5, -0.05, -0.15, 1.6],
-        [0.1, -0.15, 0.35, 1.0, 0.6, 2.2],
-        [0.6, 0.4, 1.15, 1.9, 1.45, 3.05],
+        [-1.05, -0.8, -1.2, 2.85, -0.75, 3.55],
+        [-0.55, -0.3, -0.2, 1.15, 0.05, 2.45],
+        [0.15, 0.15, 0.55, 1.65, 0.9, 2.75],
+        [0.5, 0.8, 1.15, 2.25, 1.55, 3.4],
     ],
     np.float32,
 )
@@ -43,7 +43,7 @@ NEAR = (  # later ones rule: shifts (frames, bins) that give a cell its kind
 )
 OWN_SHIFTS = (-1, 0, 1)  # frames; the best of them is the candidate's place
 TIME_SHIFTS = np.r_[-30:-3, 4:31]  # frames; nearer ones belong to the candidate itself
-BIN_SHIFTS = np.r_[-48:-7:2, 8:49:2]
+BIN_SHIFTS = np.r_[-96:-15:4, 16:97:4]
 N_PARTS = 8  # of the band, equally wide
 STRETCHES = np.array(  # of the band: first part, one past the last
     [(0, N_PARTS), *((0, i) for i in range(1, N_PARTS)), *((i, N_PARTS) for i in range(1, N_PARTS))]
@@ -53,7 +53,7 @@ TAKEN_OFF = 0.5  # of what all cells of a frame, or of a bin, say
 MIN_SPREAD = 1.2  # of the sum, per root of the peaks predicted: as if they were independent
 MIN_PREDICTED = 4  # fewer predicted peaks are no evidence
 
-_PAD_FRAMES, _PAD_BINS = 32, 49
+_PAD_FRAMES, _PAD_BINS = 32, 97
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,9 @@ def matches_of(
     matches = []
     for each in best:
         lead = each.score - chance
-        rate = false_accept_rate(lead, unevenness=clip_map.unevenness, n_steps=n_steps)
+        rate = false_accept_rate(
+            lead, unevenness=clip_map.unevenness, n_frames=clip_map.n_frames, n_steps=n_steps
+        )
         matches.append(
             Match(
                 track_id=each.candidate.track_id,

@@ -1,11 +1,11 @@
 """Which warps are tried, and how one that fits is made exact.
 
 A clip played at another speed has both its speed and its pitch changed; a stretched one only its speed; a transposed
-one only its pitch. Neighbouring hypotheses lie so near that a clip between two still fits either; from there the best
-fit is climbed to.
+one only its pitch. Neighbouring hypotheses lie so near that the low frequencies of a clip between two still fit either;
+the likely ones are tried once more, finer, for its high ones. From there the best fit is climbed to.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,12 +13,13 @@ import numpy as np
 from fpserver.matching.evidence import ClipMap, Place
 from fpserver.terms import Candidate, Peaks, Warp
 
-STEP = 0.006  # between hypotheses, ln: 167 bins become one more
+STEP = 0.004  # between hypotheses, ln: 250 bins become one more
+FINE_STEP = STEP / 4
 TEMPO_STEP = 0.016  # a pair's bins stay as they are, and its frames become half a frame more
-WIDE_STEP = 0.008  # the same where a candidate is settled
+WIDE_STEP = 0.008  # of speed and tempo where a candidate is settled
 SPEEDS = 0.85, 1.15  # times as fast; for speed and tempo
 PITCHES = 2 ** (-4 / 12), 2 ** (4 / 12)  # four semitones down and up
-CLIMBING = 0.004, 0.001  # steps, ln; the coarse ones first
+CLIMBING = 0.003, 0.001  # steps, ln; the coarse ones first
 MAX_STEPS = 12  # of each size
 SHIFTS = (-1.0, -0.5, 0.0, 0.5, 1.0)  # frames, tried with each step
 MIN_GAIN = 1.08  # a clip that fits better by this is no longer called unchanged
@@ -38,11 +39,19 @@ def hypotheses() -> list[Warp]:
     ]
 
 
+def finer(warps: Sequence[Warp]) -> list[Warp]:
+    """Four for each that changes the pitch, FINE_STEP apart, with the warp in their middle; a tempo stays as it is."""
+    return [
+        _change_of(warp)(warp, quarter * FINE_STEP)
+        for warp in warps
+        for quarter in ((-1.5, -0.5, 0.5, 1.5) if warp.pitch != 1 else (0.0,))
+    ]
+
+
 def refined(clip_map: ClipMap, candidate: Candidate, peaks: Peaks) -> Candidate:
     """A warped candidate at the best fit nearby; what was not changed stays as it is."""
-    warp = candidate.warp
-    change = _speed if warp.speed != 1 and warp.pitch != 1 else _tempo if warp.speed != 1 else _pitch
-    start = warp, candidate.alignment
+    change = _change_of(candidate.warp)
+    start = candidate.warp, candidate.alignment
     (best, alignment), _ = _climbed(clip_map, peaks, start, change, pivot=clip_map.n_frames / 2)
     return replace(candidate, warp=best, alignment=alignment)
 
@@ -97,6 +106,11 @@ def _climbed(
                 break
             fit, (warp, at_pivot) = float(fits[best]), tried[best]
     return (warp, at_pivot - warp.speed * pivot), fit
+
+
+def _change_of(warp: Warp) -> Change:
+    """What makes a warp of no warp."""
+    return _pitch if warp.speed == 1 else _tempo if warp.pitch == 1 else _speed
 
 
 def _speed(warp: Warp, by: float) -> Warp:

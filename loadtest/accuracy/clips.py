@@ -262,6 +262,6 @@ def _told(cell: Cell) -> str:
     return "clean" if cell.noise is Noise.NONE else f"noise {cell.snr_db:g} dB"
 
 
-def at_11025(pcm: Pcm) -> Samples:
-    """The clip at 11,025 Hz, for peers that hear at that rate."""
-    return np.asarray(soxr.resample(as_samples(pcm), RATE_HZ, 11025, quality="VHQ"), np.float32)
+def at_rate(pcm: Pcm, rate_hz: int) -> Samples:
+    """The clip at the rate that somebody hears at."""
+    return np.asarray(soxr.resample(as_samples(pcm), RATE_HZ, rate_hz, quality="VHQ"), np.float32)

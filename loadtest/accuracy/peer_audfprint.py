@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from fpserver.terms import Samples
 from loadtest.accuracy.answers import Answer, Guess, digest
-from loadtest.accuracy.clips import Clip, at_11025
+from loadtest.accuracy.clips import Clip, at_rate
 from loadtest.corpus import Pcm, Recording, as_samples, samples_of
 
 try:
@@ -154,7 +154,7 @@ class AudfprintPeer:
 
     def ask(self, clip: Clip, pcm: Pcm) -> list[Answer]:
         """One answer a system."""
-        samples = at_11025(pcm)
+        samples = at_rate(pcm, RATE_HZ)
         answers = []
         for variant in self.variants:
             begin = time.process_time()

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from fpserver.search import N_STEPS
+from fpserver.search import STEPS
 from loadtest.accuracy.answers import Answer, Guess
 from loadtest.accuracy.cells import Cell
 from loadtest.accuracy.clips import Clip
 from loadtest.accuracy.judge import Judge
 from loadtest.accuracy.statistics import clopper_pearson, paired_difference, wilson
 
-STEPS = ("plain", "dense", "warped")
 RATES = (0.3, 0.1, 0.01, 0.001)
 MAX_LOOKUPS = 20_000  # of any clip, all steps together
 MAX_POSTINGS = 2_000_000
@@ -202,7 +201,7 @@ def _by_chance(wrong: Sequence[Mapping[str, Any]], n_taken: int) -> dict[str, An
         "below": {
             str(rate): {
                 "measured": int((rates <= rate).sum()),
-                "promised": round(rate * n_taken / N_STEPS, 2),
+                "promised": round(rate * n_taken / len(STEPS), 2),
             }
             for rate in RATES
         },

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from loadtest.scale.figures import STEPS
+from fpserver.search import STEPS
 
 
 def page(whole: Mapping[str, Any]) -> str:
@@ -59,7 +59,7 @@ def _cells(sizes: Mapping[str, Any]) -> Iterator[str]:
             shares.append(f"{100 * right['value']:.0f} [{low:.0f}, {high:.0f}] / {100 * top:.0f}")
         yield f"| {name} | {cell['clips']} | {target} | {' | '.join(shares)} |"
     yield ""
-    yield "Clips that ended in the plain / dense / warped step, and milliseconds of search a clip, median / 99 %:"
+    yield f"Clips that ended in the {' / '.join(STEPS)} step, and milliseconds of search a clip, median / 99 %:"
     yield ""
     yield f"| cell | {' | '.join(f'{int(size):,} synthetic' for size in sizes)} |"
     yield "|---|" + "---|" * len(sizes)

@@ -31,7 +31,7 @@ def constellation(*peaks: tuple[int, int]) -> Constellation:
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 1023), st.integers(-127, 127), st.integers(0, 31)), min_size=1, max_size=50
+        st.tuples(st.integers(0, 2047), st.integers(-127, 127), st.integers(0, 15)), min_size=1, max_size=50
     )
 )
 def test_unpacking_a_hash_gives_back_the_landmark(landmarks: list[tuple[int, int, int]]) -> None:
@@ -44,8 +44,8 @@ def test_unpacking_a_hash_gives_back_the_landmark(landmarks: list[tuple[int, int
 
 
 def test_a_hash_is_laid_out_as_drawn() -> None:
-    (packed,) = pack(np.array([0b1000000001]), np.array([-3]), np.array([5]))
-    assert f"{packed:023b}" == "1000000001" + f"{128 - 3:08b}" + "00101"
+    (packed,) = pack(np.array([0b10000000001]), np.array([-3]), np.array([5]))
+    assert f"{packed:023b}" == "10000000001" + f"{128 - 3:08b}" + "0101"
     assert HASH_BITS == 23
 
 

@@ -6,6 +6,7 @@ from fpserver.config import FingerprintConfig
 from fpserver.fingerprint.constellation import constellation_of, thin
 from fpserver.fingerprint.landmarks import fingerprint_of, landmarks_of, unpack
 from fpserver.fingerprint.query import query_of, warped_query_of
+from fpserver.matching.warp import STEP
 from fpserver.terms import Constellation, Landmarks, Samples, Warp
 from tests.synth import song
 
@@ -85,26 +86,32 @@ def test_no_peaks_ask_for_nothing() -> None:
     nothing = dense(np.zeros(5 * RATE_HZ, np.float32))
     assert len(query_of([nothing, nothing], CONFIG, peaks_per_s=24, fan_out=5, max_hashes=ALL)) == 0
     landmarks, warp_of = warped_query_of(
-        nothing, [Warp(speed=1.1)], CONFIG, peaks_per_s=18, fan_out=3, max_hashes=ALL
+        nothing, [Warp(speed=1.1)], CONFIG, step=STEP, peaks_per_s=18, fan_out=3, max_hashes=ALL
     )
     assert len(landmarks) == len(warp_of) == 0
 
 
 def test_under_no_warp_the_warped_query_is_the_plain_one(clip: Constellation) -> None:
     plain = query_of([clip], CONFIG, peaks_per_s=18, fan_out=3, max_hashes=ALL)
-    warped, warp_of = warped_query_of(clip, [Warp()], CONFIG, peaks_per_s=18, fan_out=3, max_hashes=ALL)
+    warped, warp_of = warped_query_of(
+        clip, [Warp()], CONFIG, step=STEP, peaks_per_s=18, fan_out=3, max_hashes=ALL
+    )
     assert pairs(plain) == pairs(warped)
     assert not warp_of.any()
 
 
 def test_warps_share_the_hashes_that_may_be_asked_for(clip: Constellation) -> None:
     warps = [Warp(speed=speed, pitch=speed) for speed in (0.9, 0.95, 1.05, 1.1)]
-    landmarks, warp_of = warped_query_of(clip, warps, CONFIG, peaks_per_s=18, fan_out=3, max_hashes=400)
+    landmarks, warp_of = warped_query_of(
+        clip, warps, CONFIG, step=STEP, peaks_per_s=18, fan_out=3, max_hashes=400
+    )
     assert 390 < len(np.unique(landmarks.hash)) <= 400
     n_of_each = np.bincount(warp_of, minlength=4)
     assert n_of_each.max() - n_of_each.min() < 40
     tempos = [Warp(speed=1 + percent / 100) for percent in range(-4, 5)]
-    alike, warp_of = warped_query_of(clip, tempos, CONFIG, peaks_per_s=18, fan_out=3, max_hashes=400)
+    alike, warp_of = warped_query_of(
+        clip, tempos, CONFIG, step=STEP, peaks_per_s=18, fan_out=3, max_hashes=400
+    )
     assert len(np.unique(alike.hash)) <= 400 < len(warp_of)  # one hash may serve many warps
 
 
@@ -117,7 +124,7 @@ def test_the_query_warped_back_finds_the_hashes_of_a_clip_that_was_played_at_ano
     heard = soxr.resample(track[5 * RATE_HZ :], RATE_HZ * speed, RATE_HZ).astype(np.float32)[: 12 * RATE_HZ]
     warps = [Warp(speed=speed, pitch=speed), Warp(speed=1 / speed, pitch=1 / speed), Warp()]
     landmarks, warp_of = warped_query_of(
-        dense(heard), warps, CONFIG, peaks_per_s=18, fan_out=3, max_hashes=ALL
+        dense(heard), warps, CONFIG, step=STEP, peaks_per_s=18, fan_out=3, max_hashes=ALL
     )
     found = [len(kept & set(landmarks.hash[warp_of == i].tolist())) for i in range(len(warps))]
     assert found[0] > 15
@@ -129,6 +136,7 @@ def test_what_a_warp_moves_out_of_the_band_or_the_zone_is_not_asked_for(clip: Co
         clip,
         [Warp(speed=1.15, pitch=1.26), Warp(speed=0.87, pitch=0.8)],
         CONFIG,
+        step=STEP,
         peaks_per_s=18,
         fan_out=3,
         max_hashes=ALL,

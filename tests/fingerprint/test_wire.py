@@ -1,3 +1,4 @@
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def test_unpacking_gives_back_exactly_what_was_packed(duration_s: float, detaile
     st.integers(0, 12).flatmap(
         lambda n: st.tuples(
             st.just(n),
-            st.sets(st.tuples(st.integers(0, max(0, n - 1)), st.integers(24, 928))) if n else st.just(set()),
+            st.sets(st.tuples(st.integers(0, max(0, n - 1)), st.integers(50, 1497))) if n else st.just(set()),
         )
     )
 )
@@ -130,7 +131,7 @@ def test_a_body_is_what_its_drawing_says() -> None:
     body = msgpack.packb(
         {
             "format": "fpserver-fingerprint",
-            "version": 2,
+            "version": 3,
             "stamp": digest(CONFIG),
             "duration_s": 1.0,
             "truncated": False,
@@ -141,7 +142,7 @@ def test_a_body_is_what_its_drawing_says() -> None:
                 "level": b"\x28\x50\x00",
             },
             "between": {"n_peaks": b"\x01", "bin": b"\x90\x03", "level": b"\xff"},
-            "levels": bytes([0b11_10_01_00]) + bytes(n_cells // 4 - 1),
+            "levels": zlib.compress(bytes([0b11_10_01_00]) + bytes(n_cells // 4 - 1)),
         }
     )
     back = unpack(body)
@@ -155,8 +156,8 @@ def test_a_body_is_what_its_drawing_says() -> None:
     between = back.detail.between
     assert (between.frame.tolist(), between.bin.tolist(), between.level.tolist()) == ([0], [912], [255])
     assert back.detail.levels.shape == (20, last - first)
-    assert back.detail.levels[0, :5].tolist() == [0, 1, 2, 3, 0]
-    assert not back.detail.levels[1:].any()
+    assert back.detail.levels[:5, 0].tolist() == [0, 1, 2, 3, 0]
+    assert not back.detail.levels[:, 1:].any()
 
 
 def test_a_file_is_a_fingerprint_by_its_first_bytes_or_its_name(hearing: Hearing, tmp_path: Path) -> None:
@@ -231,9 +232,13 @@ def test_lengths_outside_the_limits_are_refused_or_cut(hearing: Hearing) -> None
         ("between", 7, "peaks must be a map"),
         ("between.bin", b"\x00" * 7, "bin must be bytes, 2"),
         ("between.level", None, "level must be bytes"),
-        ("levels", b"", "levels must be bytes, 2 bits for each of"),
+        ("levels", b"", "levels must be bytes, compressed as by zlib, 2 bits for each of"),
         ("levels", b"\x00" * 99, "levels must be bytes"),
         ("levels", "text", "levels must be bytes"),
+        ("levels", zlib.compress(bytes(99)), "levels must be bytes"),
+        ("levels", zlib.compress(bytes(10**6)), "levels must be bytes"),
+        ("levels", zlib.compress(bytes(74_934)) + b"\0", "levels must be bytes"),
+        ("levels", zlib.compress(bytes(74_934))[:-1], "levels must be bytes"),
     ],
     ids=str,
 )
@@ -251,7 +256,7 @@ def test_peaks_out_of_order_or_out_of_range_are_refused(hearing: Hearing, where:
     with pytest.raises(FingerprintInvalid, match="ordered"):
         unpack(changed(hearing, f"{where}.bin", bin_[::-1].tobytes()))
     with pytest.raises(FingerprintInvalid, match="bins"):
-        unpack(changed(hearing, f"{where}.bin", np.full_like(bin_, 1000).tobytes()))
+        unpack(changed(hearing, f"{where}.bin", np.full_like(bin_, 1600).tobytes()))
 
 
 def test_more_peaks_than_a_clip_can_have_are_refused() -> None:

@@ -34,20 +34,20 @@ SEMITONE = 2 ** (1 / 12)
 
 CELLS = (
     Cell(name="clean 1 s", duration_s=1.01, least=11),
-    Cell(name="clean 2 s", duration_s=2.0, least=17),
+    Cell(name="clean 2 s", duration_s=2.0, least=18),
     Cell(name="clean 5 s", duration_s=5.0, least=20),
-    Cell(name="noise 0 dB 5 s", duration_s=5.0, least=18, damage=under(0)),
-    Cell(name="noise -6 dB 5 s", duration_s=5.0, least=16, damage=under(-6)),
-    Cell(name="noise -9 dB 5 s", duration_s=5.0, least=13, damage=under(-9)),
-    Cell(name="phone 5 s", duration_s=5.0, least=18, damage=phone),
-    Cell(name="speed -8 % 10 s", duration_s=10.0, least=5, speed=0.92, pitch=0.92),
-    Cell(name="speed -3 % 10 s", duration_s=10.0, least=18, speed=0.97, pitch=0.97),
-    Cell(name="speed +3 % 10 s", duration_s=10.0, least=17, speed=1.03, pitch=1.03),
-    Cell(name="speed +8 % 10 s", duration_s=10.0, least=11, speed=1.08, pitch=1.08),
+    Cell(name="noise 0 dB 5 s", duration_s=5.0, least=19, damage=under(0)),
+    Cell(name="noise -6 dB 5 s", duration_s=5.0, least=17, damage=under(-6)),
+    Cell(name="noise -9 dB 5 s", duration_s=5.0, least=17, damage=under(-9)),
+    Cell(name="phone 5 s", duration_s=5.0, least=19, damage=phone),
+    Cell(name="speed -8 % 10 s", duration_s=10.0, least=19, speed=0.92, pitch=0.92),
+    Cell(name="speed -3 % 10 s", duration_s=10.0, least=19, speed=0.97, pitch=0.97),
+    Cell(name="speed +3 % 10 s", duration_s=10.0, least=19, speed=1.03, pitch=1.03),
+    Cell(name="speed +8 % 10 s", duration_s=10.0, least=19, speed=1.08, pitch=1.08),
     Cell(name="tempo -6 % 10 s", duration_s=10.0, least=17, speed=0.94),
-    Cell(name="tempo +6 % 10 s", duration_s=10.0, least=18, speed=1.06),
-    Cell(name="pitch -1 semitone 10 s", duration_s=10.0, least=17, pitch=1 / SEMITONE),
-    Cell(name="pitch +1 semitone 10 s", duration_s=10.0, least=16, pitch=SEMITONE),
+    Cell(name="tempo +6 % 10 s", duration_s=10.0, least=19, speed=1.06),
+    Cell(name="pitch -1 semitone 10 s", duration_s=10.0, least=16, pitch=1 / SEMITONE),
+    Cell(name="pitch +1 semitone 10 s", duration_s=10.0, least=14, pitch=SEMITONE),
 )
 
 

@@ -29,7 +29,7 @@ def tracks(draw: st.DrawFn) -> TrackPeaks:
         | st.sampled_from([0, n_frames - 1])
         | st.integers(0, min(3, n_frames - 1))
     )
-    bins = st.sampled_from([0, 1, 255, 256, 511, 512, 1023]) | st.integers(0, 1023)
+    bins = st.sampled_from([0, 1, 510, 511, 512, 1023, 1024, 2047]) | st.integers(0, 2047)
     cells = sorted(draw(st.sets(st.tuples(frames, bins), max_size=60)))
     return track(cells, n_frames, draw(st.integers(0, 2 ** len(cells) - 1)))
 
@@ -52,13 +52,13 @@ def answer(packed: dict[int, bytes], question: peaks.Question) -> bytes:
 
 def test_a_string_is_header_then_starts_then_blocks() -> None:
     packed = peaks.pack(
-        track([(0, 0x003), (0, 0x0FF), (0, 0x102), (127, 0x3FE), (256, 0x001)], 300, strong=0b01010)
+        track([(0, 0x006), (0, 0x1FF), (0, 0x205), (127, 0x7FC), (256, 0x003)], 300, strong=0b01010)
     )
     unary = [1, 1, 0, 1, 0, *[0] * 509, 1, 0]  # quarters 0, 0, 1 and 511
-    block = bytes([0, 4]) + np.packbits(unary).tobytes() + bytes([0x03, 0xFF, 0x02, 0xFE]) + b"\x50"
-    last = bytes([0, 1]) + np.packbits([1, *[0] * 512]).tobytes() + b"\x01" + b"\x00"
+    block = bytes([0, 4]) + np.packbits(unary).tobytes() + bytes([0x03, 0xFF, 0x02, 0xFE]) + b"\x60\x50"
+    last = bytes([0, 1]) + np.packbits([1, *[0] * 512]).tobytes() + b"\x01" + b"\x80" + b"\x00"
     starts = [20, 20 + len(block), 20 + len(block), 20 + len(block) + len(last)]
-    assert packed == bytes.fromhex("0200012c") + np.array(starts, ">u4").tobytes() + block + last
+    assert packed == bytes.fromhex("0300012c") + np.array(starts, ">u4").tobytes() + block + last
 
 
 @given(tracks())
@@ -112,20 +112,20 @@ def test_a_question_is_three_numbers_per_window() -> None:
     assert question.packed() == bytes.fromhex("000000050000000200000003")
 
 
-def test_forty_peaks_a_second_are_about_twelve_bits_each(rng: np.random.Generator) -> None:
-    cells = np.sort(rng.choice(77_500 * 1024, 144_000, replace=False))
+def test_forty_peaks_a_second_are_about_thirteen_bits_each(rng: np.random.Generator) -> None:
+    cells = np.sort(rng.choice(77_500 * 2048, 144_000, replace=False))
     hour = TrackPeaks(
-        frame=(cells // 1024).astype(np.int32),
-        bin=(cells % 1024).astype(np.int32),
+        frame=(cells // 2048).astype(np.int32),
+        bin=(cells % 2048).astype(np.int32),
         strong=rng.random(144_000) < 0.3,
         n_frames=77_500,
     )
-    assert 8 * len(peaks.pack(hour)) < 12.5 * 144_000
+    assert 8 * len(peaks.pack(hour)) < 13.5 * 144_000
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match=r"bin 1024, the index holds bins of 0..1023"):
-        peaks.pack(track([(0, 1024)], 1))
+    with pytest.raises(InvalidRequest, match=r"bin 2048, the index holds bins of 0..2047"):
+        peaks.pack(track([(0, 2048)], 1))
     with pytest.raises(InvalidRequest, match="frame 7, the recording has 7"):
         peaks.pack(track([(7, 1)], 7))
     with pytest.raises(AudioTooLong, match=r"16777216 frames, peaks are kept of at most 16777215"):
@@ -134,7 +134,7 @@ def test_what_does_not_fit_is_refused() -> None:
         peaks.pack(track([(frame, bin_) for frame in range(65) for bin_ in range(1024)], 65))
 
 
-@pytest.mark.parametrize("packed", [b"", b"\x01\0\0\x80", b"\x02\0\0\x80", bytes.fromhex("0200008000000009")])
+@pytest.mark.parametrize("packed", [b"", b"\x02\0\0\x80", b"\x03\0\0\x80", bytes.fromhex("0300008000000009")])
 def test_bytes_of_another_layout_are_no_peaks(packed: bytes) -> None:
     with pytest.raises(ValueError, match="peaks"):
         peaks.unpack(packed)

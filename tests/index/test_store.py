@@ -241,9 +241,9 @@ class TestStamp:
     async def test_an_index_of_an_older_layout_is_refused(self, client: Client) -> None:
         index = await new_index(client)
         await client.set(
-            keys.STAMP, b'{"fingerprint.hop": "128", "index.layout": "1", "index.n_shards": "16"}'
+            keys.STAMP, b'{"fingerprint.hop": "128", "index.layout": "2", "index.n_shards": "16"}'
         )
-        with pytest.raises(ForeignIndex, match="has layout 1, this version of fpserver reads layout 2"):
+        with pytest.raises(ForeignIndex, match="has layout 2, this version of fpserver reads layout 3"):
             await index.open(STAMP)
 
     async def test_two_that_open_a_new_index_at_once_agree(self, client: Client) -> None:

@@ -115,7 +115,7 @@ async def test_a_good_clip_ends_with_the_plain_step(
 
 
 @pytest.mark.parametrize(
-    ("speed", "steps"), [("auto", ["plain", "dense", "warped"]), ("off", ["plain", "dense"])]
+    ("speed", "steps"), [("auto", ["plain", "dense", "warped", "narrowed"]), ("off", ["plain", "dense"])]
 )
 async def test_while_unsure_every_step_is_taken_and_other_speeds_only_with_leave(
     catalogue: tuple[Services, dict[int, int]], tmp_path: Path, speed: str, steps: list[str]

@@ -10,7 +10,7 @@ import pytest
 
 from fpserver.audio.encode import encode
 from loadtest.accuracy.cells import Cell, Codec, Room, grid
-from loadtest.accuracy.clips import Studio, at_11025, key_of, render, studio
+from loadtest.accuracy.clips import Studio, at_rate, key_of, render, studio
 from loadtest.accuracy.degrade import band_rms, has_gsm
 from loadtest.accuracy.judge import Judge
 from loadtest.corpus import RATE_HZ, as_samples, music, samples_of
@@ -84,4 +84,4 @@ def test_noise_makes_a_clip_as_bad_as_its_cell_says(makes: Studio) -> None:
 
 def test_peers_hear_the_clip_at_their_rate(makes: Studio) -> None:
     _, pcm = render(makes, Cell(name="clean_2s", family="clean", seconds=2), 0)
-    assert len(at_11025(pcm)) == 2 * 11025
+    assert len(at_rate(pcm, 8000)) == 2 * 8000

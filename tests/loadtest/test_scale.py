@@ -105,9 +105,9 @@ async def test_a_clip_is_found_among_synthetic_tracks_and_noise_is_not(
     assert not said.degraded
     nothing = await ask(opened.index, heard(noise(1, 8.0, RATE_HZ)), CONFIG)
     assert nothing.document["matches"] == []
-    assert len(nothing.steps) == 3
+    assert len(nothing.steps) == 4
     chance = await ask_all_steps(opened.index, heard(noise(1, 8.0, RATE_HZ)), CONFIG)
-    assert [each.step for each in chance] == ["plain", "dense", "warped"]
+    assert [each.step for each in chance] == ["plain", "dense", "warped", "narrowed"]
 
 
 def test_lists_that_a_posting_meets_are_counted_as_by_hand() -> None:

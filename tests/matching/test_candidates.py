@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fpserver.matching.candidates import candidates_of, hits_of, lacking_lists, split, together
+from fpserver.matching.candidates import candidates_of, commonness, hits_of, split
 from fpserver.terms import Hits, Lookup, Warp
 
 
@@ -140,52 +140,13 @@ def test_hits_are_bounded_and_the_commonest_hashes_are_left_out_first(max_hits: 
     assert len(given) == n_hits
 
 
-@pytest.mark.parametrize(
-    ("longest", "max_lists", "max_postings", "wanted"),
-    [
-        (1000, 9, 10_000, [4, 5, 6, 7]),
-        (1000, 9, 300, [4, 5]),
-        (1000, 9, 299, [4]),
-        (1000, 2, 10_000, [4, 5]),
-        (150, 9, 10_000, [4, 7]),
-        (1000, 9, 99, []),
-    ],
-)
-def test_lists_left_out_are_read_after_all_where_a_warp_has_fewest(
-    longest: int, max_lists: int, max_postings: int, wanted: list[int]
-) -> None:
-    """Hashes 0 to 3 and 7 are the first warp's, 4 to 6 the second's, of which no list was read."""
+def test_hashes_are_as_common_as_their_lists_are_long_whether_read_or_left_out() -> None:
     found = Lookup(
-        hash_index=np.arange(4),
+        hash_index=np.array([0, 1, 1, 1]),
         track_id=np.ones(4, np.int64),
         offset=np.zeros(4, np.int32),
-        left_out=np.array([0, 0, 0, 0, 100, 200, 300, 50]),
+        left_out=np.array([0, 0, 7, 0]),
     )
-    lacking = lacking_lists(
-        found,
-        np.arange(8),
-        np.array([0, 0, 0, 0, 1, 1, 1, 0]),
-        longest=longest,
-        max_lists=max_lists,
-        max_postings=max_postings,
-    )
-    assert lacking.tolist() == wanted
-
-
-def test_two_look_ups_are_one_together() -> None:
-    def found(hash_index: list[int], left_out: list[int], *, degraded: bool) -> Lookup:
-        return Lookup(
-            hash_index=np.array(hash_index),
-            track_id=np.array(hash_index) + 10,
-            offset=np.array(hash_index, np.int32) + 20,
-            left_out=np.array(left_out),
-            n_indexed=99,
-            degraded=degraded,
-        )
-
-    first, second = found([0, 2, 2], [0, 7, 0, 8], degraded=False), found([0, 0], [0, 5], degraded=True)
-    both = together(first, second, np.array([3, 1]))
-    assert both.hash_index.tolist() == [0, 2, 2, 3, 3]
-    assert both.track_id.tolist() == [10, 12, 12, 10, 10]
-    assert both.left_out.tolist() == [0, 5, 0, 0]
-    assert (both.n_indexed, both.n_stopped, both.degraded) == (99, 1, True)
+    hash_of_landmark, group_of_landmark = np.array([0, 1, 2, 3, 2]), np.array([0, 0, 2, 2, 3])
+    common = commonness(found, hash_of_landmark, group_of_landmark, 5)
+    np.testing.assert_allclose(common, np.log([8**0.5, 1, 8**0.5, 8, 1]))

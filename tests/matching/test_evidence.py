@@ -160,8 +160,8 @@ def test_the_evidence_is_what_a_plain_loop_gives(
     inner = (  # no shift leads over an edge
         (track.frame >= 100 + 31)
         & (track.frame < 100 + clip.n_frames - 31)
-        & (track.bin >= first_bin + 49)
-        & (track.bin < last_bin - 49)
+        & (track.bin >= first_bin + 97)
+        & (track.bin < last_bin - 97)
     )
     peaks = Peaks(frame=track.frame[inner], bin=track.bin[inner], n_frames=track.n_frames)
     places = list(zip((peaks.frame - 100).tolist(), (peaks.bin - first_bin).tolist(), strict=True))

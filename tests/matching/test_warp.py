@@ -5,7 +5,7 @@ from fpserver.fingerprint.cells import levels_from_peaks
 from fpserver.fingerprint.constellation import band
 from fpserver.matching.evidence import ClipMap
 from fpserver.matching.verdict import matches_of
-from fpserver.matching.warp import hypotheses, refined
+from fpserver.matching.warp import STEP, TEMPO_STEP, finer, hypotheses, refined
 from fpserver.terms import Candidate, Constellation, Peaks, Warp
 from tests.matching.making import CONFIG
 
@@ -13,9 +13,9 @@ from tests.matching.making import CONFIG
 @pytest.mark.parametrize(
     ("kind", "lowest", "highest", "step"),
     [
-        ("speed", 0.85, 1.15, 0.006),
-        ("tempo", 0.85, 1.15, 0.016),
-        ("pitch", 2 ** (-4 / 12), 2 ** (4 / 12), 0.006),
+        ("speed", 0.85, 1.15, STEP),
+        ("tempo", 0.85, 1.15, TEMPO_STEP),
+        ("pitch", 2 ** (-4 / 12), 2 ** (4 / 12), STEP),
     ],
 )
 def test_hypotheses_cover_their_range_in_even_steps(
@@ -30,6 +30,20 @@ def test_hypotheses_cover_their_range_in_even_steps(
     np.testing.assert_allclose(steps, step)
     assert min(factors) <= lowest * (1 + step)
     assert max(factors) >= highest * (1 - step)
+
+
+def test_finer_hypotheses_lie_evenly_between_those_around_them() -> None:
+    some = hypotheses()
+    for one in (
+        [warp for warp in some if warp.speed == warp.pitch and warp.speed > 1],
+        [warp for warp in some if warp.speed == 1 and warp.pitch < 1],
+    ):
+        fine = finer(one)
+        assert len(fine) == 4 * len(one)
+        np.testing.assert_allclose(np.diff(np.log(sorted(warp.pitch for warp in fine))), STEP / 4)
+        assert all((warp.speed == warp.pitch) == (one[0].speed == one[0].pitch) for warp in fine)
+    assert finer([Warp(speed=1.08)]) == [Warp(speed=1.08)]
+    assert finer([]) == []
 
 
 def test_every_hypothesis_stands_once_and_none_is_the_clip_as_it_is() -> None:
