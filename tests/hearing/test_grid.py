@@ -46,8 +46,8 @@ CELLS = (
     Cell(name="speed +8 % 10 s", duration_s=10.0, least=19, speed=1.08, pitch=1.08),
     Cell(name="tempo -6 % 10 s", duration_s=10.0, least=17, speed=0.94),
     Cell(name="tempo +6 % 10 s", duration_s=10.0, least=19, speed=1.06),
-    Cell(name="pitch -1 semitone 10 s", duration_s=10.0, least=16, pitch=1 / SEMITONE),
-    Cell(name="pitch +1 semitone 10 s", duration_s=10.0, least=14, pitch=SEMITONE),
+    Cell(name="pitch -1 semitone 10 s", duration_s=10.0, least=17, pitch=1 / SEMITONE),
+    Cell(name="pitch +1 semitone 10 s", duration_s=10.0, least=15, pitch=SEMITONE),
 )
 
 
