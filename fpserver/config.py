@@ -87,14 +87,14 @@ class StepConfig(Section, frozen=True):
 
     peaks_per_s: Positive  # of the clip, the highest
     fan_out: Positive  # pairs per anchor of the clip
-    max_lookups: Positive  # distinct hashes
+    max_lookups: Positive  # distinct hashes that no earlier step has read
     max_postings: Positive  # read for them, the rarest hashes first
     max_candidates: Positive  # by votes; their peaks are read
 
 
-PLAIN = StepConfig(peaks_per_s=24, fan_out=5, max_lookups=1200, max_postings=450_000, max_candidates=300)
-DENSE = StepConfig(peaks_per_s=60, fan_out=12, max_lookups=4800, max_postings=750_000, max_candidates=1000)
-WARPED = StepConfig(peaks_per_s=24, fan_out=2, max_lookups=7000, max_postings=350_000, max_candidates=1000)
+PLAIN = StepConfig(peaks_per_s=24, fan_out=5, max_lookups=1200, max_postings=400_000, max_candidates=300)
+DENSE = StepConfig(peaks_per_s=60, fan_out=12, max_lookups=5800, max_postings=900_000, max_candidates=1000)
+WARPED = StepConfig(peaks_per_s=24, fan_out=2, max_lookups=6000, max_postings=250_000, max_candidates=1000)
 NARROWED = StepConfig(peaks_per_s=24, fan_out=3, max_lookups=7000, max_postings=450_000, max_candidates=600)
 
 

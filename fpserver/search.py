@@ -6,7 +6,8 @@ warped   few hashes under each hypothesis of another speed, tempo or pitch
 narrowed more hashes under finer hypotheses around those that are likely
 
 Each step: pair the peaks, look up, count votes, read the candidates' peaks around their alignments, judge. What a step
-may look up and read is bounded by the settings, whatever the clip and the catalogue.
+may look up and read is bounded by the settings, whatever the clip and the catalogue; what an earlier step has read is
+known and comes on top.
 """
 
 from collections import defaultdict
@@ -14,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +24,9 @@ from fpserver.config import Config, StepConfig
 from fpserver.fingerprint.cells import levels_from_peaks
 from fpserver.fingerprint.constellation import band
 from fpserver.fingerprint.query import query_of, warped_query_of
-from fpserver.matching.candidates import candidates_of, commonness, hits_of, split
+from fpserver.matching.candidates import AS_PLAYED, candidates_of, commonness, hits_of, split
 from fpserver.matching.evidence import ClipMap
+from fpserver.matching.lists import Lists
 from fpserver.matching.verdict import matches_of
 from fpserver.matching.warp import FINE_STEP, STEP, finer, hypotheses
 from fpserver.terms import Candidate, Hashes, Hearing, Landmarks, Lookup, Match, Peaks, Warp, Window
@@ -32,7 +34,7 @@ from fpserver.thinking import think
 
 STEPS = "plain", "dense", "warped", "narrowed"
 CANDIDATES_PER_WARP = 6
-N_LIKELY = 24  # hypotheses that are looked at once more
+N_LIKELY = 20  # hypotheses of another pitch that are looked at once more
 
 
 class Index(Protocol):
@@ -75,12 +77,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Query:
-    """What a step asks; `warp_of` says under which of the warps each landmark was made, if under one."""
+    """What a step asks."""
 
     landmarks: Landmarks
+    hashes: Hashes  # distinct ones, sorted
+    hash_of_landmark: npt.NDArray[np.intp]
     asks: StepConfig
-    warps: Sequence[Warp] = ()
-    warp_of: npt.NDArray[np.int64] | None = None
+    warps: Sequence[Warp]
+    warp_of: npt.NDArray[np.int64]  # for each landmark, under which of them it was made
 
 
 async def search(
@@ -100,57 +104,43 @@ async def search(
     """
     with clock.stage("matching"):
         clip_map = await think(clip_map_of, hearing, config)
-    warps: list[Warp] = []
+    lists, warps = Lists(), list[Warp]()
     for name in STEPS if warped else STEPS[:2]:
         if name == "warped":
             warps = hypotheses()
-        step, commonest = await _step(index, name, hearing, clip_map, warps, config, clock)
-        warps = finer(commonest[:N_LIKELY])
-        yield step
-
-
-async def _step(
-    index: Index,
-    name: str,
-    hearing: Hearing,
-    clip_map: ClipMap,
-    warps: Sequence[Warp],
-    config: Config,
-    clock: Clock,
-) -> tuple[Step, list[Warp]]:
-    """A step, and its warps, those first under which the clip's hashes are commonest."""
-    with clock.stage("fingerprint"):
-        query = await think(_query, name, hearing, warps, config)
-        hashes, hash_of_landmark = await think(np.unique, query.landmarks.hash, return_inverse=True)
-    with clock.stage("index"):
-        found = await index.lookup(hashes, max_postings=query.asks.max_postings)
-    with clock.stage("matching"):
-        candidates = await think(_candidates, query, found, hash_of_landmark, config)
-    with clock.stage("index"):
-        peaks = await index.windows([_window(each, clip_map.n_frames) for each in candidates])
-    with clock.stage("matching"):
-        ranked = await think(
-            matches_of,
-            clip_map,
-            candidates,
-            peaks,
-            max_verified=config.matching.max_verified,
-            n_steps=len(STEPS),
+        with clock.stage("fingerprint"):
+            query = await think(_query, name, hearing, warps, lists.hashes, config)
+        asked = lists.unread(query.hashes)
+        with clock.stage("index"):
+            found = await index.lookup(asked, max_postings=query.asks.max_postings)
+        with clock.stage("matching"):
+            known = await think(lists.together, query.hashes, asked, found)
+            candidates = await think(_candidates, query, known, config)
+        with clock.stage("index"):
+            peaks = await index.windows([_window(each, clip_map.n_frames) for each in candidates])
+        with clock.stage("matching"):
+            ranked = await think(
+                matches_of,
+                clip_map,
+                candidates,
+                peaks,
+                max_verified=config.matching.max_verified,
+                n_steps=len(STEPS),
+            )
+        yield Step(
+            name=name,
+            n_landmarks=len(query.landmarks),
+            n_lookups=len(asked),
+            n_postings=len(found),
+            n_stopped=found.n_stopped,
+            n_candidates=len(candidates),
+            ranked=ranked,
+            degraded=found.degraded or any(each is None for each in peaks),
         )
-    step = Step(
-        name=name,
-        n_landmarks=len(query.landmarks),
-        n_lookups=len(hashes),
-        n_postings=len(found),
-        n_stopped=found.n_stopped,
-        n_candidates=len(candidates),
-        ranked=ranked,
-        degraded=found.degraded or any(each is None for each in peaks),
-    )
-    if query.warp_of is None:
-        return step, []
-    common = commonness(found, hash_of_landmark, query.warp_of, len(warps))
-    return step, [warps[i] for i in np.argsort(-common, kind="stable")]
+        with clock.stage("matching"):
+            lists = await think(lists.and_of, asked, found)
+            if name == "warped":
+                warps = await think(_likely, query, known)
 
 
 def clip_map_of(hearing: Hearing, config: Config) -> ClipMap:
@@ -163,9 +153,9 @@ def clip_map_of(hearing: Hearing, config: Config) -> ClipMap:
     return ClipMap(hearing.constellation, levels, first_bin=band(config.fingerprint)[0])
 
 
-def _query(name: str, hearing: Hearing, warps: Sequence[Warp], config: Config) -> _Query:
+def _query(name: str, hearing: Hearing, warps: Sequence[Warp], read: Hashes, config: Config) -> _Query:
     asks: StepConfig = getattr(config, name)
-    if name in ("warped", "narrowed"):
+    if warps:
         landmarks, warp_of = warped_query_of(
             hearing.constellation,
             warps,
@@ -174,25 +164,42 @@ def _query(name: str, hearing: Hearing, warps: Sequence[Warp], config: Config) -
             peaks_per_s=asks.peaks_per_s,
             fan_out=asks.fan_out,
             max_hashes=asks.max_lookups,
+            read=read,
         )
-        return _Query(landmarks=landmarks, asks=asks, warps=warps, warp_of=warp_of)
-    between = [hearing.detail.between] if name == "dense" and hearing.detail else []
-    landmarks = query_of(
-        [hearing.constellation, *between],
-        config.fingerprint,
-        peaks_per_s=asks.peaks_per_s,
-        fan_out=asks.fan_out,
-        max_hashes=asks.max_lookups,
+    else:
+        between = [hearing.detail.between] if name == "dense" and hearing.detail else []
+        landmarks = query_of(
+            [hearing.constellation, *between],
+            config.fingerprint,
+            peaks_per_s=asks.peaks_per_s,
+            fan_out=asks.fan_out,
+            max_hashes=asks.max_lookups,
+            read=read,
+        )
+        warps, warp_of = [AS_PLAYED], np.zeros(len(landmarks), np.int64)
+    hashes, hash_of_landmark = np.unique(landmarks.hash, return_inverse=True)
+    return _Query(
+        landmarks=landmarks,
+        hashes=hashes,
+        hash_of_landmark=hash_of_landmark,
+        asks=asks,
+        warps=warps,
+        warp_of=warp_of,
     )
-    return _Query(landmarks=landmarks, asks=asks)
 
 
-def _candidates(
-    query: _Query, found: Lookup, hash_of_landmark: npt.NDArray[Any], config: Config
-) -> list[Candidate]:
+def _likely(query: _Query, found: Lookup) -> list[Warp]:
+    """The likely ones of the query's warps once more, finer, and all tempos, which leave every pitch as it is."""
+    common = commonness(found, query.hash_of_landmark, query.warp_of, len(query.warps))
+    commonest = [query.warps[i] for i in np.argsort(-common, kind="stable")]
+    pitched = [warp for warp in commonest if warp.pitch != 1]
+    return finer([*pitched[:N_LIKELY], *(warp for warp in commonest if warp.pitch == 1)])
+
+
+def _candidates(query: _Query, found: Lookup, config: Config) -> list[Candidate]:
     matching = config.matching
-    hits = hits_of(found, hash_of_landmark, query.landmarks.offset, max_hits=matching.max_hits)
-    if query.warp_of is None:
+    hits = hits_of(found, query.hash_of_landmark, query.landmarks.offset, max_hits=matching.max_hits)
+    if len(query.warps) == 1:
         return candidates_of(hits, max_candidates=query.asks.max_candidates)
     under_all = [
         candidate

@@ -11,7 +11,7 @@ from fpserver.fingerprint.landmarks import fingerprint_of
 from fpserver.fingerprint.query import warped_query_of
 from fpserver.matching.warp import STEP, hypotheses
 from fpserver.search import N_LIKELY, STEPS, Clock, Step, search
-from fpserver.terms import Constellation, Hearing, Samples, Warp
+from fpserver.terms import Constellation, Hashes, Hearing, Lookup, Samples, Warp
 from tests.hearing.clips import warped
 from tests.matching.making import CONFIG, MemoryIndex, dense, heard
 from tests.synth import at_snr, duet, noise, silence, tone
@@ -78,6 +78,25 @@ async def test_no_step_costs_more_than_its_settings_say(index: MemoryIndex, look
         assert len(step.ranked) <= 3
 
 
+async def test_no_step_asks_again_for_what_was_read(index: MemoryIndex) -> None:
+    steps = await all_steps(index, heard(at_snr(cut(5, duration_s=10.0), -3, seed=2)))
+    asked = np.concatenate([hashes for hashes, _ in index.asked])
+    assert len(np.unique(asked)) == len(asked) == sum(step.n_lookups for step in steps)
+
+
+async def test_what_was_read_before_still_votes(index: MemoryIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def only_at_first(hashes: Hashes, *, max_postings: int) -> Lookup:
+        found = index.found(hashes, max_postings=max_postings if not index.asked else 0)
+        index.asked.append((hashes, max_postings))
+        return found
+
+    monkeypatch.setattr(index, "lookup", only_at_first)
+    _, dense_ = await all_steps(index, heard(cut(3)), warped=False)
+    assert dense_.n_postings == 0
+    assert dense_.ranked[0].track_id == 3
+    assert dense_.ranked[0].n_votes > 20
+
+
 async def test_the_last_step_asks_finer_around_the_hypotheses_whose_hashes_are_commonest(
     index: MemoryIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,7 +113,9 @@ async def test_the_last_step_asks_finer_around_the_hypotheses_whose_hashes_are_c
     (all_warps, step), (likely, fine_step) = asked
     assert (len(all_warps), step) == (len(hypotheses()), STEP)
     assert fine_step == STEP / 4
-    assert N_LIKELY <= len(likely) <= 4 * N_LIKELY
+    tempos = [warp for warp in all_warps if warp.pitch == 1]
+    assert [warp for warp in likely if warp.pitch == 1] == tempos
+    assert len(likely) == 4 * N_LIKELY + len(tempos)
     assert (
         min(abs(np.log(warp.speed / speed)) + abs(np.log(warp.pitch / speed)) for warp in likely) < STEP / 4
     )

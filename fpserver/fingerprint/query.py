@@ -16,6 +16,7 @@ from fpserver.terms import Constellation, Hashes, Landmarks, Warp
 
 Indices = npt.NDArray[np.intp]
 
+NONE: Hashes = np.zeros(0, np.uint32)
 SPREAD_BINS = 1.5  # that a peak may move between two neighbouring warps and still be asked for first
 SPREAD_WEIGHT = 4.0  # of the logarithm of how many bins a peak moves, against the ranks' logarithms
 
@@ -27,6 +28,7 @@ def query_of(
     peaks_per_s: int,
     fan_out: int,
     max_hashes: int,
+    read: Hashes = NONE,
 ) -> Landmarks:
     """Landmarks of one clip.
 
@@ -36,6 +38,7 @@ def query_of(
         peaks_per_s: highest peaks that are paired.
         fan_out: most pairs per anchor.
         max_hashes: distinct ones; those of the highest peaks are kept.
+        read: hashes that may be asked for beyond these, since what is found for them is known.
     """
     hashes, offsets, prominence = [], [], []
     for each in constellations:
@@ -45,7 +48,7 @@ def query_of(
         offsets.append(peaks.frame[anchor])
         prominence.append(_drown(rank, anchor, target))
     first = np.argsort(np.concatenate(prominence), kind="stable")
-    first = first[: _n_with(np.concatenate(hashes)[first], max_hashes)]
+    first = first[: _n_with(np.concatenate(hashes)[first], max_hashes, read)]
     return Landmarks(hash=np.concatenate(hashes)[first], offset=np.concatenate(offsets)[first])
 
 
@@ -58,6 +61,7 @@ def warped_query_of(
     peaks_per_s: int,
     fan_out: int,
     max_hashes: int,
+    read: Hashes = NONE,
 ) -> tuple[Landmarks, npt.NDArray[np.int64]]:
     """Landmarks as the track would have them if the clip were it under each of the warps.
 
@@ -66,7 +70,7 @@ def warped_query_of(
     where the warp is exact.
 
     Args:
-        constellation, config, peaks_per_s, fan_out: as for `query_of`.
+        constellation, config, peaks_per_s, fan_out, read: as for `query_of`.
         warps: hypotheses.
         step: between two neighbouring ones, ln.
         max_hashes: distinct ones, over all warps.
@@ -97,15 +101,16 @@ def warped_query_of(
     )
     pair, warp_of = np.nonzero(fits)
     hashes = pack(anchor_bin[fits], delta_bin[fits], delta_frames[fits])
-    n = _n_with(hashes, max_hashes)
+    n = _n_with(hashes, max_hashes, read)
     if n < len(hashes):
         n = int(np.searchsorted(pair, pair[n]))  # the last pair is asked for under all warps or none
     return Landmarks(hash=hashes[:n], offset=peaks.frame[anchor[pair[:n], 0]]), warp_of[:n]
 
 
-def _n_with(hashes: Hashes, max_distinct: int) -> int:
-    """How many of the hashes, from the first on, are at most so many distinct ones."""
-    new = np.sort(np.unique(hashes, return_index=True)[1])  # where each distinct hash comes first
+def _n_with(hashes: Hashes, max_distinct: int, read: Hashes) -> int:
+    """How many of the hashes, from the first on, are at most so many distinct ones beside those that were read."""
+    distinct, first = np.unique(hashes, return_index=True)
+    new = np.sort(first[~np.isin(distinct, read, assume_unique=True)])  # where each that is new comes first
     return len(hashes) if len(new) <= max_distinct else int(new[max_distinct])
 
 
