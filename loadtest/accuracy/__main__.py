@@ -6,7 +6,8 @@
 CORPUS is a folder as `loadtest.corpus` describes it. Recordings are split by cluster into tuning, reporting and unknown
 (`loadtest.corpus.thirds`); catalogued are tuning and reporting, known clips are cut from one of them (`--half`).
 Peers need the extra `loadtest` (audfprint2, matplotlib), Debian's libchromaprint-tools (fpcalc) and libgsm-tools
-(GSM cells). A run that is interrupted continues where it stopped. Writes accuracy.md, accuracy.json,
+(GSM cells). A run that is interrupted continues where it stopped; with --published, the table of an
+earlier run, peers are asked only about clips that sound otherwise than in it. Writes accuracy.md, accuracy.json,
 accuracy_clips.csv.gz, accuracy_snr.png and accuracy_det.png to --out; with --bytes-curve, which takes half an hour,
 accuracy_bytes.*.
 """
@@ -37,6 +38,7 @@ from loadtest.accuracy.judge import Judge, found_to_share
 from loadtest.accuracy.page import page
 from loadtest.accuracy.peer_fpcalc import FpcalcPeer
 from loadtest.accuracy.peer_fpserver import NAME, FpserverPeer, fpserver_peer
+from loadtest.accuracy.published import published
 from loadtest.accuracy.run import Heard, Peer, run, say
 from loadtest.corpus import Recording, music, thirds
 
@@ -84,7 +86,10 @@ def main() -> None:
         peers, fpserver = _peers(args, catalogue, stack)
         heard = run(
             makes,
-            peers,
+            [
+                each if each is fpserver or not args.published else published(args.published, each)
+                for each in peers
+            ],
             wanted,
             catalogue=[each.name for each in catalogue],
             cache=args.cache,
@@ -208,6 +213,11 @@ def _setting(
         f"Size {args.size}, seed {args.seed}, {os.cpu_count()} cores ({platform.machine()}), Python "
         f"{platform.python_version()}, {time.strftime('%Y-%m-%d')}, {seconds / 60:.0f} min.",
     ]
+    if args.published:
+        lines.append(
+            "Peers: answers about clips of the same samples are those of an earlier run, of which the first guess and "
+            "no time is known; all others were asked."
+        )
     if fpserver:
         stored = fpserver.stored
         lines.append(
@@ -301,6 +311,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--published", type=Path, help="accuracy_clips.csv.gz, to take the peers' answers from"
+    )
     parser.add_argument("--cache", type=Path, default=CACHE, help="where answers are kept")
     parser.add_argument("--bytes-curve", action="store_true", help="accuracy over bytes instead")
     args = parser.parse_args()

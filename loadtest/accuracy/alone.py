@@ -24,7 +24,7 @@ def times_alone(studio: Studio, peer: FpserverPeer, n_clips: int) -> dict[str, A
         stages = sorted({stage for row in rows for stage in row})
         told[cell.name] = {
             "clips": len(timed),
-            "client_ms": _spread([1e3 * answer.seconds for answer in timed]),
+            "client_ms": _spread([1e3 * answer.seconds for answer in timed if answer.seconds is not None]),
             "total_ms": _spread([sum(row.values()) for row in rows]),
             "stages_ms": {stage: _spread([row.get(stage, 0.0) for row in rows]) for stage in stages},
         }

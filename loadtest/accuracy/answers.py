@@ -34,7 +34,7 @@ class Answer:
     system: str
     clip: str  # Clip.key
     guesses: list[Guess]
-    seconds: float  # of one core or, over HTTP, as the client saw it
+    seconds: float | None  # of one core or, over HTTP, as the client saw it; None: not known
     detail: dict[str, Any] = field(default_factory=dict)
 
 

@@ -63,7 +63,7 @@ def figures(
         "promised_false_accept_rate": promised,
         "thresholds": {str(rate): each for rate, each in thresholds.items()},
         "work": _work(by_cell, ours),
-        "peer_seconds": {name: _spread([each.answers[name].seconds for each in heard]) for name in systems},
+        "peer_seconds": {name: _spread(_seconds(heard, name)) for name in systems},
         "found_to_share": [[*pair, n] for pair, n in shared.most_common()],
         "accepted_wrong": [
             {
@@ -265,6 +265,12 @@ def _verdicts(group: Sequence[Heard], cell: Cell, judge: Judge, system: str) -> 
 def _top(heard: Heard, system: str) -> float:
     guesses = heard.answers[system].guesses
     return guesses[0].score if guesses else float("-inf")
+
+
+def _seconds(heard: Sequence[Heard], system: str) -> list[float]:
+    """Those that are known."""
+    taken = [each.answers[system].seconds for each in heard]
+    return [seconds for seconds in taken if seconds is not None]
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:

@@ -50,11 +50,12 @@ class Judge:
         return a is not None and b is not None and a.shares_material(b)
 
     def verdict(self, clip: Clip, cell: Cell, answer: Answer, *, threshold: float | None = None) -> Verdict:
-        """Judge one answer; with `threshold`, guesses are accepted above it and not as the system said."""
+        """Judge one answer; with `threshold`, as many first guesses as the clip holds are accepted above it."""
         guesses = answer.guesses
-        accepted = [
-            each for each in guesses if (each.accepted if threshold is None else each.score > threshold)
-        ]
+        if threshold is None:
+            accepted = [each for each in guesses if each.accepted]
+        else:
+            accepted = [each for each in guesses[: len(clip.parts)] if each.score > threshold]
         found = [self._find(part, accepted) for part in clip.parts]
         first = guesses[0] if guesses else None
         best = found[0] or (self._find(clip.parts[0], guesses[:1])) if clip.parts else None

@@ -246,6 +246,7 @@ def _cost_tables(report: Mapping[str, Any]) -> list[str]:
     lines += [
         f"| {name} | {each['median']:.3f} | {each['p99']:.3f} |"
         for name, each in figures["peer_seconds"].items()
+        if each
     ]
     return [*lines, ""]
 
