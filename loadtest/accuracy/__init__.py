@@ -6,6 +6,7 @@ sounds      sounds that are no music: noise, claps, tones, hum
 clips       a cell and a number into a clip and its truth
 answers     what a system said of a clip, kept in a file
 peer_*      the systems that are asked
+published   a peer's answers taken from the table of an earlier run
 run         every clip to every system, on several processes, continued where it stopped
 judge       what counts as right
 statistics  intervals, paired differences, fitted curves

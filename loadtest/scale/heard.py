@@ -19,7 +19,15 @@ from loadtest.accuracy.run import say
 from loadtest.corpus import Recording, Thirds, as_samples, samples_of
 
 FAMILIES = ("clean", "noise", "phone", "noise_gsm")
-MORE_CELLS = ("speed_+6%_10s", "unknown_music_5s")
+MORE_CELLS = (  # of the warps the farthest, and a semitone up, which music is tuned to
+    "speed_-10%_10s",
+    "speed_+6%_10s",
+    "speed_+10%_10s",
+    "tempo_-10%_10s",
+    "tempo_+10%_10s",
+    "pitch_-4%_10s",
+    "unknown_music_5s",
+)
 CONFIG = Config()
 STUDIO: list[Studio] = []  # forked: read by the processes that make clips
 
