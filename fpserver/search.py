@@ -81,6 +81,7 @@ class _Query:
 
     landmarks: Landmarks
     hashes: Hashes  # distinct ones, sorted
+    unread: Hashes  # those of them that the index is asked for
     hash_of_landmark: npt.NDArray[np.intp]
     asks: StepConfig
     warps: Sequence[Warp]
@@ -109,12 +110,11 @@ async def search(
         if name == "warped":
             warps = hypotheses()
         with clock.stage("fingerprint"):
-            query = await think(_query, name, hearing, warps, lists.hashes, config)
-        asked = lists.unread(query.hashes)
+            query = await think(_query, name, hearing, warps, lists, config)
         with clock.stage("index"):
-            found = await index.lookup(asked, max_postings=query.asks.max_postings)
+            found = await index.lookup(query.unread, max_postings=query.asks.max_postings)
         with clock.stage("matching"):
-            known = await think(lists.together, query.hashes, asked, found)
+            known = await think(lists.together, query.hashes, query.unread, found)
             candidates = await think(_candidates, query, known, config)
         with clock.stage("index"):
             peaks = await index.windows([_window(each, clip_map.n_frames) for each in candidates])
@@ -130,7 +130,7 @@ async def search(
         yield Step(
             name=name,
             n_landmarks=len(query.landmarks),
-            n_lookups=len(asked),
+            n_lookups=len(query.unread),
             n_postings=len(found),
             n_stopped=found.n_stopped,
             n_candidates=len(candidates),
@@ -138,7 +138,7 @@ async def search(
             degraded=found.degraded or any(each is None for each in peaks),
         )
         with clock.stage("matching"):
-            lists = await think(lists.and_of, asked, found)
+            lists = await think(lists.and_of, query.unread, found)
             if name == "warped":
                 warps = await think(_likely, query, known)
 
@@ -153,7 +153,7 @@ def clip_map_of(hearing: Hearing, config: Config) -> ClipMap:
     return ClipMap(hearing.constellation, levels, first_bin=band(config.fingerprint)[0])
 
 
-def _query(name: str, hearing: Hearing, warps: Sequence[Warp], read: Hashes, config: Config) -> _Query:
+def _query(name: str, hearing: Hearing, warps: Sequence[Warp], lists: Lists, config: Config) -> _Query:
     asks: StepConfig = getattr(config, name)
     if warps:
         landmarks, warp_of = warped_query_of(
@@ -164,7 +164,7 @@ def _query(name: str, hearing: Hearing, warps: Sequence[Warp], read: Hashes, con
             peaks_per_s=asks.peaks_per_s,
             fan_out=asks.fan_out,
             max_hashes=asks.max_lookups,
-            read=read,
+            read=lists.hashes,
         )
     else:
         between = [hearing.detail.between] if name == "dense" and hearing.detail else []
@@ -174,13 +174,14 @@ def _query(name: str, hearing: Hearing, warps: Sequence[Warp], read: Hashes, con
             peaks_per_s=asks.peaks_per_s,
             fan_out=asks.fan_out,
             max_hashes=asks.max_lookups,
-            read=read,
+            read=lists.hashes,
         )
         warps, warp_of = [AS_PLAYED], np.zeros(len(landmarks), np.int64)
     hashes, hash_of_landmark = np.unique(landmarks.hash, return_inverse=True)
     return _Query(
         landmarks=landmarks,
         hashes=hashes,
+        unread=lists.unread(hashes),
         hash_of_landmark=hash_of_landmark,
         asks=asks,
         warps=warps,

@@ -16,7 +16,7 @@ from fpserver.terms import Constellation, Hashes, Landmarks, Warp
 
 Indices = npt.NDArray[np.intp]
 
-NONE: Hashes = np.zeros(0, np.uint32)
+NOTHING: Hashes = np.zeros(0, np.uint32)
 SPREAD_BINS = 1.5  # that a peak may move between two neighbouring warps and still be asked for first
 SPREAD_WEIGHT = 4.0  # of the logarithm of how many bins a peak moves, against the ranks' logarithms
 
@@ -28,7 +28,7 @@ def query_of(
     peaks_per_s: int,
     fan_out: int,
     max_hashes: int,
-    read: Hashes = NONE,
+    read: Hashes = NOTHING,
 ) -> Landmarks:
     """Landmarks of one clip.
 
@@ -61,7 +61,7 @@ def warped_query_of(
     peaks_per_s: int,
     fan_out: int,
     max_hashes: int,
-    read: Hashes = NONE,
+    read: Hashes = NOTHING,
 ) -> tuple[Landmarks, npt.NDArray[np.int64]]:
     """Landmarks as the track would have them if the clip were it under each of the warps.
 

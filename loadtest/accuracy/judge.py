@@ -55,7 +55,7 @@ class Judge:
         if threshold is None:
             accepted = [each for each in guesses if each.accepted]
         else:
-            accepted = [each for each in guesses[: len(clip.parts)] if each.score > threshold]
+            accepted = [each for each in guesses[: max(1, len(clip.parts))] if each.score > threshold]
         found = [self._find(part, accepted) for part in clip.parts]
         first = guesses[0] if guesses else None
         best = found[0] or (self._find(clip.parts[0], guesses[:1])) if clip.parts else None

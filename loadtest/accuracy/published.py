@@ -26,9 +26,8 @@ DIGITS = 16  # of a clip's digest that the table has
 MORE_COUNTS = {cell.name for cell in grid() if cell.family in FAINTLY_DEGRADED or cell.mix is not Mix.ONE}
 GUESS = re.compile(r"(accepted|weighed) (.+) @(\S+) score (\S+) speed (\S+) pitch (\S+)")
 
-Told = Mapping[
-    tuple[str, int], Mapping[str, tuple[str, str]]
-]  # by clip and system: digest of the samples, the words
+# By clip and system: digest of the samples, the words.
+Told = Mapping[tuple[str, int], Mapping[str, tuple[str, str]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

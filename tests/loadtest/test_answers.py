@@ -81,6 +81,7 @@ def test_a_threshold_replaces_the_systems_own_rule() -> None:
     judge, said = Judge([A]), answer(guess("a.ogg", accepted=False, score=3.0))
     assert judge.verdict(clip(part("a.ogg")), cell("clean_5s"), said, threshold=2.0).right
     assert not judge.verdict(clip(part("a.ogg")), cell("clean_5s"), said, threshold=3.0).right
+    assert judge.verdict(clip(), cell("unknown_music_5s"), said, threshold=2.0).accepted_wrong
 
 
 def test_material_is_shared_when_two_independent_systems_say_so() -> None:
