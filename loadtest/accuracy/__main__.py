@@ -34,12 +34,13 @@ from loadtest.accuracy.cells import SMALL, Cell, Codec, Mix, grid
 from loadtest.accuracy.clips import studio
 from loadtest.accuracy.degrade import has_gsm
 from loadtest.accuracy.figures import curves, figures
-from loadtest.accuracy.judge import Judge, found_to_share
+from loadtest.accuracy.judge import Judge, found_to_share, suspected
 from loadtest.accuracy.page import page
 from loadtest.accuracy.peer_fpcalc import FpcalcPeer
 from loadtest.accuracy.peer_fpserver import NAME, FpserverPeer, fpserver_peer
 from loadtest.accuracy.published import published
 from loadtest.accuracy.run import Heard, Peer, run, say
+from loadtest.accuracy.waveforms import compared
 from loadtest.corpus import Recording, music, thirds
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -102,7 +103,10 @@ def main() -> None:
     judge = Judge(catalogue)
     shared = found_to_share(heard, cells, judge, ours=NAME)
     judge = Judge(catalogue, shared)
-    found = figures(heard, cells, judge, shared, ours=NAME, promised=load().matching.max_false_accept_rate)
+    say("comparing the waveforms of clips and tracks that were accepted and are not known to be the same")
+    alike = compared(makes, suspected(heard, judge, ours=NAME), cells, catalogue)
+    promised = load().matching.max_false_accept_rate
+    found = figures(heard, cells, judge, shared, alike, ours=NAME, promised=promised)
     sizes = {each.name: each.stored.mb_per_hour for each in peers if isinstance(each, FpserverPeer)}
     for each in peers:
         if isinstance(each, peer_audfprint.AudfprintPeer):

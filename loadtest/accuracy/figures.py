@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from loadtest.accuracy.cells import Cell
-from loadtest.accuracy.judge import Judge, Pair, Verdict, suspected
+from loadtest.accuracy.judge import Judge, Pair, Verdict
 from loadtest.accuracy.run import Heard
 from loadtest.accuracy.statistics import (
     Interval,
@@ -19,6 +19,7 @@ from loadtest.accuracy.statistics import (
     threshold_at,
     wilson,
 )
+from loadtest.accuracy.waveforms import Alike
 
 FALSE_ACCEPTS = (0.01, 0.001)
 SPEED_LIMIT = 0.005
@@ -34,11 +35,22 @@ def figures(
     cells: Mapping[str, Cell],
     judge: Judge,
     shared: Counter[Pair],
+    alike: Alike,
     *,
     ours: str,
     promised: float,
 ) -> dict[str, Any]:
-    """Everything that is measured on answers, by cell and system; `shared` is only told of, the judge knows it."""
+    """Everything that is measured on answers, by cell and system.
+
+    Args:
+        heard: clips and answers.
+        cells: theirs, by name.
+        judge: says what is right.
+        shared: tracks that it counts as one, to be told.
+        alike: what the waveforms say of the guesses that `ours` accepted and that are not right.
+        ours: the system that is measured.
+        promised: its rate of false accepts.
+    """
     systems = list(heard[0].answers)
     ours = ours if ours in systems else systems[0]
     by_cell: dict[str, list[Heard]] = defaultdict(list)
@@ -58,7 +70,9 @@ def figures(
         },
         "half_points": _half_points(known, cells, judge, systems),
         "unknown": {
-            name: _unknown(group, judge, systems) for name, group in by_cell.items() if cells[name].unknown
+            name: _unknown(group, systems, ours, alike)
+            for name, group in by_cell.items()
+            if cells[name].unknown
         },
         "promised_false_accept_rate": promised,
         "thresholds": {str(rate): each for rate, each in thresholds.items()},
@@ -67,14 +81,16 @@ def figures(
         "found_to_share": [[*pair, n] for pair, n in shared.most_common()],
         "accepted_wrong": [
             {
-                "clip": f"{clip.cell} {clip.number}",
-                "kind": clip.kind,
-                "truth": [part.track for part in clip.parts],
-                "said": guess.track,
-                "false_accept_rate": guess.false_accept_rate,
-                "audfprint_agrees": agrees,
+                "clip": f"{each.clip.cell} {each.clip.number}",
+                "kind": each.clip.kind,
+                "truth": [part.track for part in each.clip.parts],
+                "said": each.guess.track,
+                "false_accept_rate": each.guess.false_accept_rate,
+                "waveform_deviations": round(each.deviations, 1),
+                "waveform_elsewhere": round(each.elsewhere, 1),
+                "same_recording": each.same_recording,
             }
-            for clip, guess, agrees in suspected(heard, judge, ours=ours)
+            for each in alike.values()
         ],
     }
 
@@ -207,10 +223,16 @@ def _snr_groups(
     return {key: rows for key, rows in groups.items() if len(rows) >= 3}
 
 
-def _unknown(group: Sequence[Heard], judge: Judge, systems: Sequence[str]) -> dict[str, Any]:
+def _unknown(group: Sequence[Heard], systems: Sequence[str], ours: str, alike: Alike) -> dict[str, Any]:
     found: dict[str, Any] = {"n": len(group), "kinds": dict(Counter(each.clip.kind for each in group))}
+    accepts = {name: [(each, _accepted(each, name)) for each in group] for name in systems}
+    found["same_recording"] = sum(
+        all(alike[each.clip.key, track].same_recording for track in tracks)
+        for each, tracks in accepts[ours]
+        if tracks
+    )
     for name in systems:
-        accepted = [each for each in group if any(guess.accepted for guess in each.answers[name].guesses)]
+        accepted = [each for each, tracks in accepts[name] if tracks]
         found[name] = {
             "accepted": len(accepted),
             "interval": _rounded(clopper_pearson(len(accepted), len(group)), 6),
@@ -260,6 +282,11 @@ def _grouped(heard: Sequence[Heard]) -> dict[str, list[Heard]]:
 
 def _verdicts(group: Sequence[Heard], cell: Cell, judge: Judge, system: str) -> list[Verdict]:
     return [judge.verdict(each.clip, cell, each.answers[system]) for each in group]
+
+
+def _accepted(heard: Heard, system: str) -> list[str]:
+    """The tracks that it accepts."""
+    return [guess.track for guess in heard.answers[system].guesses if guess.accepted]
 
 
 def _top(heard: Heard, system: str) -> float:

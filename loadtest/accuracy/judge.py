@@ -103,10 +103,10 @@ def found_to_share(
     return pairs
 
 
-def suspected(heard: Sequence[Heard], judge: Judge, *, ours: str) -> list[tuple[Clip, Guess, bool]]:
-    """Accepted guesses that are wrong, or whose clip is unknown: (clip, guess, whether audfprint finds it too)."""
+def suspected(heard: Sequence[Heard], judge: Judge, *, ours: str) -> list[tuple[Clip, Guess]]:
+    """Accepted guesses that are wrong, or whose clip is unknown."""
     return [
-        (each.clip, guess, _confirmed(each, guess.track))
+        (each.clip, guess)
         for each in heard
         if ours in each.answers
         for guess in each.answers[ours].guesses

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loadtest.accuracy.figures import FALSE_ACCEPTS, SPEED_LIMIT
+from loadtest.accuracy.waveforms import N_OTHERS, NEAR_S, SAME_RECORDING
 
 _CELLS_TEXT = """Right: the right track is accepted at the default rate of false accepts; of two tracks, both (at
 least one in brackets). First: it is named first, accepted or not. Offsets: of those named right whose place is
@@ -14,6 +15,10 @@ none and “no floor” accepts everything, unknown clips too: there the first g
 lose.**""".replace("\n", " ")
 _HALF_TEXT = """A logistic curve per noise and length, with a bootstrap interval over tracks; a dash where the
 measured ratios do not enclose the half.""".replace("\n", " ")
+_WAVEFORMS_TEXT = f"""Each clip's waveform, of which only the phase is kept, is correlated with the track's. Told is
+the highest within {NEAR_S:g} s of the place named, in standard deviations of the correlation over the track, and the
+highest at any place of {N_OTHERS} other tracks. From {SAME_RECORDING:g} on, both hold the same recording (a sample, a
+loop): music that is only alike has another waveform.""".replace("\n", " ")
 FALSE_ACCEPT_GOALS = {"unknown_music_5s": "≤ 3 in 3,000", "unknown_other_5s": "0 in 1,000"}
 
 
@@ -182,20 +187,23 @@ def _unknown_table(figures: Mapping[str, Any]) -> list[str]:
         "## Unknown clips that were accepted",
         "",
         f"Promised by default: {figures['promised_false_accept_rate']:g} a clip. Intervals after Clopper "
-        f"and Pearson.",
+        f"and Pearson, as if clips were independent. In the track named: of the accepted, those of which "
+        f"{figures['ours']} names the very recording, as the waveforms show (last section).",
         "",
-        "| clips | of | goal | system | accepted | rate | interval | kinds |",
-        "|---|---|---|---|---|---|---|---|",
+        "| clips | of | goal | system | accepted | rate | interval | kinds | in the track named |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, cell in figures["unknown"].items():
         for system in figures["systems"]:
             own, interval = cell[system], cell[system]["interval"]
             kinds = ", ".join(f"{kind} {n}" for kind, n in own["by_kind"].items())
-            goal = FALSE_ACCEPT_GOALS.get(name, "") if system == figures["ours"] else ""
+            is_ours = system == figures["ours"]
+            goal = FALSE_ACCEPT_GOALS.get(name, "") if is_ours else ""
+            there = cell["same_recording"] if is_ours else ""
             lines.append(
                 f"| {name} | {cell['n']} | {goal} | {system} | {own['accepted']} | "
                 f"{100 * interval['value']:.3f} % "
-                f"| {100 * interval['low']:.3f}-{100 * interval['high']:.3f} % | {kinds} |"
+                f"| {100 * interval['low']:.3f}-{100 * interval['high']:.3f} % | {kinds} | {there} |"
             )
     return [*lines, ""]
 
@@ -258,11 +266,20 @@ def _pairs(figures: Mapping[str, Any]) -> list[str]:
         "",
     ]
     lines += [f"- {a} = {b} ({n} clips)" for a, b, n in figures["found_to_share"]] or ["- none"]
-    lines += ["", f"Accepted and wrong, all {len(figures['accepted_wrong'])}:", ""]
+    lines += [
+        "",
+        f"Accepted and not known to be right, all {len(figures['accepted_wrong'])}:",
+        "",
+        _WAVEFORMS_TEXT,
+        "",
+    ]
     for each in figures["accepted_wrong"][:50]:
-        agrees = "; audfprint finds it too: they may share material" if each["audfprint_agrees"] else ""
         truth = " + ".join(each["truth"]) or f"unknown ({each['kind']})"
-        lines.append(f"- {each['clip']}: {truth} → {each['said']}, rate {each['false_accept_rate']}{agrees}")
+        same = "the same recording" if each["same_recording"] else "not the same recording"
+        lines.append(
+            f"- {each['clip']}: {truth} → {each['said']}, rate {each['false_accept_rate']}; waveforms: "
+            f"{each['waveform_deviations']:g}, other tracks {each['waveform_elsewhere']:g}: {same}"
+        )
     return lines
 
 

@@ -10,9 +10,10 @@ from loadtest.accuracy.answers import Answer, Guess
 from loadtest.accuracy.cells import grid
 from loadtest.accuracy.clips import Clip, Part
 from loadtest.accuracy.figures import curves, figures
-from loadtest.accuracy.judge import Judge
+from loadtest.accuracy.judge import Judge, suspected
 from loadtest.accuracy.page import page
 from loadtest.accuracy.run import Heard
+from loadtest.accuracy.waveforms import Compared
 from loadtest.corpus import Recording
 
 CELLS = {each.name: each for each in grid()}
@@ -55,7 +56,12 @@ def report() -> dict[str, Any]:
         rows += [heard(cell, i, ours=i < n_right, theirs=i < n_right + 1) for i in range(20)]
     rows += [heard("speed_+4%_10s", i, ours=True, theirs=False) for i in range(20)]
     rows += [heard("unknown_music_5s", i, ours=False, theirs=i == 0) for i in range(200)]
-    found = figures(rows, CELLS, Judge(TRACKS), Counter(), ours="fpserver", promised=1e-4)
+    rows += [heard("unknown_other_5s", i, ours=i == 0, theirs=False) for i in range(20)]
+    alike = {
+        (clip.key, guess.track): Compared(clip=clip, guess=guess, deviations=25.0, elsewhere=5.5)
+        for clip, guess in suspected(rows, Judge(TRACKS), ours="fpserver")
+    }
+    found = figures(rows, CELLS, Judge(TRACKS), Counter(), alike, ours="fpserver", promised=1e-4)
     assert set(curves(rows, CELLS, Judge(TRACKS))[0]) == {"noise, 5 s"}
     return {"setting": ["Ten tracks."], "figures": found, "mb_per_hour": {"fpserver": 1.25}, "alone": {}}
 
@@ -68,6 +74,9 @@ def test_figures_count_what_was_right(report: dict[str, Any]) -> None:
     assert clean["audfprint tuned"]["ours_less_it"]["value"] == pytest.approx(0.75)
     assert found["cells"]["speed_+4%_10s"]["warp"]["speed"]["within"] == 0
     assert found["unknown"]["unknown_music_5s"]["audfprint tuned"]["accepted"] == 1
+    assert found["unknown"]["unknown_music_5s"]["same_recording"] == 0
+    assert found["unknown"]["unknown_other_5s"]["fpserver"]["accepted"] == 1
+    assert found["unknown"]["unknown_other_5s"]["same_recording"] == 1
     (half,) = found["half_points"]
     assert half["systems"]["fpserver"]["value"] == pytest.approx(-9, abs=1)
     assert found["work"]["clean_5s"]["look_ups"]["max"] == 100
@@ -78,5 +87,6 @@ def test_losing_cells_are_named_and_thresholds_need_enough_clips(report: dict[st
     assert "Cells that we lose: noise_0dB_5s against audfprint tuned" in text
     assert "| noise_0dB_5s | 20 | 94 | 90.0 |" in text
     assert "below target" in text
+    assert "waveforms: 25, other tracks 5.5: the same recording" in text
     assert "At 0.1%: 200 unknown music clips are too few" in text
     assert "the score that 1.0% of 200 unknown music clips exceed" in text
