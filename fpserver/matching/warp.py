@@ -23,6 +23,7 @@ CLIMBING = 0.003, 0.001  # steps, ln; the coarse ones first
 MAX_STEPS = 12  # of each size
 SHIFTS = (-1.0, -0.5, 0.0, 0.5, 1.0)  # frames, tried with each step
 MIN_GAIN = 1.08  # a clip that fits better by this is no longer called unchanged
+MIN_NATS = 12.0  # and by this at least: in a clip of few peaks so many tries bring as much by chance
 
 MOST = 0.85  # of a clip that agrees if its speed is right
 MAX_CLIMBS = 3
@@ -80,7 +81,9 @@ def settled(clip_map: ClipMap, candidate: Candidate, peaks: Peaks, *, agrees: tu
         for change in (_speed, _tempo)
     ]
     (warp, alignment), best = max(climbs, key=lambda climb: climb[1])
-    if best <= max(MIN_GAIN * fits[0], 0.0):
+    shifted = [(candidate.warp, candidate.alignment + shift) for shift in SHIFTS]
+    unchanged = float(clip_map.fits(peaks, shifted).max())
+    if best <= max(MIN_GAIN * unchanged, unchanged + MIN_NATS, 0.0):
         return candidate
     return replace(candidate, warp=warp, alignment=alignment)
 
