@@ -5,7 +5,7 @@ from fpserver.fingerprint.cells import levels_from_peaks
 from fpserver.fingerprint.constellation import band
 from fpserver.matching.evidence import ClipMap
 from fpserver.matching.verdict import matches_of
-from fpserver.matching.warp import STEP, TEMPO_STEP, finer, hypotheses, refined
+from fpserver.matching.warp import STEP, TEMPO_STEP, finer, hypotheses, refined, settled
 from fpserver.terms import Candidate, Constellation, Peaks, Warp
 from tests.matching.making import CONFIG
 
@@ -134,3 +134,22 @@ def test_a_stretched_clip_is_placed_where_all_of_it_fits_not_where_the_track_rep
     assert clip_map.evidence(places[0], track) is not None
     assert best.alignment == pytest.approx(300, abs=1.0)
     assert best.warp.speed == pytest.approx(0.96, rel=0.005)
+
+
+def test_a_clip_of_a_second_is_not_called_another_speed_because_one_of_many_fits_its_few_peaks() -> None:
+    n_frames, n_clips = 14, 40
+    n_unchanged = 0
+    for seed in range(n_clips):
+        rng = np.random.default_rng(seed)
+        track = random_track(rng, n_frames=800)
+        whole = played(track, Warp(), first=300, n_frames=n_frames)
+        heard = rng.random(len(whole.frame)) < 0.4
+        moved = (rng.random(len(whole.frame)) < 0.3) * rng.integers(-1, 2, len(whole.frame))
+        frame = np.clip(whole.frame + moved, 0, n_frames - 1)
+        places = np.unique(np.c_[frame, whole.bin][heard], axis=0).astype(np.int32)
+        level = np.full(len(places), 40, np.uint8)
+        clip = Constellation(frame=places[:, 0], bin=places[:, 1], level=level, n_frames=n_frames)
+        clip_map = ClipMap(clip, levels_from_peaks(clip, CONFIG), first_bin=band(CONFIG)[0])
+        as_it_is = Candidate(track_id=1, alignment=300.0, warp=Warp(), votes=3.0, n_votes=9)
+        n_unchanged += settled(clip_map, as_it_is, track, agrees=(3, n_frames - 3)) is as_it_is
+    assert n_unchanged == n_clips
