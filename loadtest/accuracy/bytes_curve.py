@@ -27,12 +27,15 @@ def measure(
     catalogue: Sequence[Recording],
     wanted: Sequence[tuple[Cell, int]],
 ) -> None:
-    """Ask, and write accuracy_bytes.md, .json and .png; the cells are CELLS, or those that were named."""
+    """Ask, and write accuracy_bytes.md, .json and .png; the cells are CELLS, or those that were named.
+
+    A system that is not asked keeps the rows that an earlier run wrote.
+    """
     chosen = [(cell, n) for cell, n in wanted if args.cells or cell.name in CELLS]
     chosen = [(cell, n) for cell, n in chosen if not cell.unknown]
     names = [each.name for each in catalogue]
     judge = Judge(catalogue)
-    rows: list[dict[str, Any]] = []
+    rows = [row for row in _written(args.out) if row["line"].split(", ")[0] not in args.peers]
     if "fpserver" in args.peers:
         for strong, kept in PEAKS_PER_S:
             settings = {
@@ -71,6 +74,12 @@ def measure(
             size = audfprint.mb_per_hour[variant.name]
             rows += _judged(heard, chosen, judge, dict.fromkeys(audfprint.systems, size), variant.name)
     _write(args.out, rows)
+
+
+def _written(out: Path) -> list[dict[str, Any]]:
+    """The rows of an earlier run."""
+    path = out / "accuracy_bytes.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
 def _judged(
