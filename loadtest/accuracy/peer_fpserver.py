@@ -139,7 +139,7 @@ def fpserver_peer(
     catalogue: Sequence[Recording], data_dir: Path, *, settings: Mapping[str, str], name: str = NAME
 ) -> Iterator[FpserverPeer]:
     """Start a server, ingest, answer until the end."""
-    source = _source_digest()
+    source = source_digest()
     with serving(data_dir, settings=settings) as server:
         before = _metric(server, "fpserver_store_bytes")
         begin = time.perf_counter()
@@ -276,7 +276,7 @@ def _metric(server: Server, name: str) -> float:
     )
 
 
-def _source_digest() -> str:
+def source_digest() -> str:
     folder = Path(fpserver.__file__).parent
     files = sorted(path for path in folder.rglob("*") if path.suffix in {".py", ".lua"})
     return digest(*((str(path.relative_to(folder)), path.read_bytes()) for path in files))

@@ -4,8 +4,8 @@
 
 The catalogue is the corpus's tracks for reporting and for tuning; clips are cut from those for reporting, unknown ones
 from half of those in no catalogue; synthetic tracks are made of all others. Stores of its own, in folders for temporary
-files: some 6 GB of memory and 7 GB of files for 100,000 synthetic tracks. Writes scale.md, scale.json, scale_clips.csv
-and scale.png to loadtest/results/.
+files: some 6 GB of memory and 7 GB of files for 100,000 synthetic tracks. A run that is interrupted asks only what it
+had not asked. Writes scale.md, scale.json, scale_clips.csv and scale.png to loadtest/results/.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -25,21 +25,23 @@ from pathlib import Path
 from typing import Any
 
 from fpserver.fingerprint.constellation import frames_per_s
-from fpserver.terms import TrackPeaks
+from fpserver.terms import Hearing, TrackPeaks
+from loadtest.accuracy.answers import KeptFile, digest
 from loadtest.accuracy.clips import studio
 from loadtest.accuracy.judge import Judge
-from loadtest.accuracy.peer_fpserver import guesses_of
+from loadtest.accuracy.peer_fpserver import guesses_of, source_digest
 from loadtest.accuracy.run import say
 from loadtest.corpus import Thirds, music, thirds
 from loadtest.scale import fitting, stock
 from loadtest.scale import page as pages
-from loadtest.scale.among import Held, Said, among, ask
+from loadtest.scale.among import Held, Said, among, ask_in
 from loadtest.scale.figures import Asked, figures, judged, promises
 from loadtest.scale.heard import CONFIG, STUDIO, Heard, apart, cells_to_ask, hear, readable, track_peaks
 from loadtest.scale.synthetic import Sources, synthetic
 
 RESULTS = Path(__file__).parent.parent / "results"
-WARM_UP = 5
+CACHE = Path(tempfile.gettempdir()) / "fpserver-loadtest-answers"
+CLIPS_A_JOB = 10
 
 
 def main() -> None:
@@ -55,7 +57,8 @@ def main() -> None:
     with ProcessPoolExecutor(args.processes, mp_context=get_context("fork")) as pool:
         peaks = list(pool.map(track_peaks, [*real, *parts.unknown], chunksize=4))
         say(f"{len(cells)} cells of {args.clips} clips")
-        heard = list(pool.map(hear, [(cell, i) for cell in cells for i in range(args.clips)], chunksize=4))
+        jobs = [(cell, i) for cell in cells for i in range(args.clips)]
+        heard = list(pool.map(hear, jobs, chunksize=4))
     peaks_of = dict(zip([each.path for each in [*real, *parts.unknown]], peaks, strict=True))
     sources = [peaks_of[each.path] for each in [*parts.tuning, *more]]
     material = fitting.Material(
@@ -73,14 +76,23 @@ def main() -> None:
         names = {i: each.name for i, each in enumerate(real, 1)}
         names |= {len(real) + i: f"synthetic {i}" for i in range(1, args.tracks[-1] + 1)}
         judge = Judge([*real, *parts.unknown])
-        asked: list[Asked] = []
+        setting = (
+            source_digest(),
+            CONFIG,
+            args.seed,
+            sorted(names.values()),
+            [each.clip.key for each in heard],
+        )
+        kept = KeptFile(args.cache / f"scale-{digest(*setting)}.jsonl", Asked, "key")
         held: dict[str, Any] = {}
         for n in args.tracks:
             some = [each for each in chunks if each.first_id + each.n_tracks - 1 <= len(real) + n]
-            holds, load_s, said = asyncio.run(_ask_all(some, heard, work / f"store{n}"))
+            todo = [(i, each.hearing) for i, each in enumerate(heard) if _key(n, each) not in kept.known]
+            answers = partial(_keep, heard, kept=kept, names=names, judge=judge, synthetic=n)
+            holds, load_s = asyncio.run(_ask_all(some, todo, answers, work / f"store{n}", args.processes))
             held[str(n)] = asdict(holds) | {"bytes_per_hour": holds.bytes_per_hour, "load_s": load_s}
-            asked += [_judged(*pair, names, judge, n) for pair in zip(heard, said, strict=True)]
             say(f"{n} synthetic tracks: {holds.bytes / 1e6:.0f} MB, loaded in {load_s:.0f} s, clips asked")
+        asked = [kept.known[_key(n, each)] for n in args.tracks for each in heard]
     sizes = figures(asked, cells)
     whole = {
         "setting": _setting(args, parts, time.perf_counter() - begin),
@@ -121,31 +133,55 @@ def _track(real: Sequence[TrackPeaks], sources: Sources, seed: int, track_id: in
 
 
 async def _ask_all(
-    chunks: Sequence[stock.Chunk], heard: Sequence[Heard], folder: Path
-) -> tuple[Held, float, list[Said | None]]:
-    """What the store holds, seconds to load it, and an answer a clip, one clip at a time."""
+    chunks: Sequence[stock.Chunk],
+    todo: Sequence[tuple[int, Hearing | None]],
+    answers: Callable[[int, Said | None], None],
+    folder: Path,
+    processes: int,
+) -> tuple[Held, float]:
+    """Ask these clips of a store with these tracks; what it holds, and seconds to load it."""
     begin = time.perf_counter()
     async with among(chunks, CONFIG, folder) as opened:
         load_s = time.perf_counter() - begin
-        for each in heard[:WARM_UP]:
-            if each.hearing:
-                await ask(opened.index, each.hearing, CONFIG)
-        said = [await ask(opened.index, each.hearing, CONFIG) if each.hearing else None for each in heard]
-        return opened.held, load_s, said
+        loop = asyncio.get_running_loop()
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            jobs = [todo[i : i + CLIPS_A_JOB] for i in range(0, len(todo), CLIPS_A_JOB)]
+            for job in asyncio.as_completed(
+                [loop.run_in_executor(pool, ask_in, folder, job, CONFIG) for job in jobs]
+            ):
+                for i, said in await job:
+                    answers(i, said)
+        return opened.held, load_s
 
 
-def _judged(heard: Heard, said: Said | None, names: Mapping[int, str], judge: Judge, n: int) -> Asked:
+def _key(synthetic: int, heard: Heard) -> str:
+    """Of what is kept, as `Asked` has it."""
+    return f"{synthetic} {heard.cell.name} {heard.clip.number}"
+
+
+def _keep(
+    heard: Sequence[Heard],
+    i: int,
+    said: Said | None,
+    *,
+    kept: KeptFile[Asked],
+    names: Mapping[int, str],
+    judge: Judge,
+    synthetic: int,
+) -> None:
     frame_s = 1 / frames_per_s(CONFIG.fingerprint)
-    return judged(
-        heard.clip,
-        heard.cell,
-        guesses_of(said.document, names, frame_s) if said else [],
-        judge,
-        names,
-        synthetic=n,
-        steps=said.steps if said else [],
-        timings_s=said.timings_s if said else {},
-        degraded=said.degraded if said else False,
+    kept.add(
+        judged(
+            heard[i].clip,
+            heard[i].cell,
+            guesses_of(said.document, names, frame_s) if said else [],
+            judge,
+            names,
+            synthetic=synthetic,
+            steps=said.steps if said else [],
+            timings_s=said.timings_s if said else {},
+            degraded=said.degraded if said else False,
+        )
     )
 
 
@@ -155,7 +191,7 @@ def _setting(args: argparse.Namespace, parts: Thirds, seconds: float) -> list[st
     return [
         f"{len(parts.reporting) + len(parts.tuning)} real tracks ({hours:.1f} h), known clips cut from "
         f"{len(parts.reporting)} of them; unknown clips from {len(unheard)} tracks in no catalogue. The same "
-        f"{args.clips} clips a cell at every size, through the server's own walk, one at a time.",
+        f"{args.clips} clips a cell at every size, through the server's own walk, {args.processes} at a time.",
         "A synthetic track has the length of a real one and is spliced from parts of real ones, each backwards, at a "
         "tempo of its own, a quarter of them moved by one or two semitones. They are made of "
         f"{len(parts.tuning) + len(more)} tracks of other clusters than those of any clip.",
@@ -205,7 +241,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tracks", default="0,20000,100000", help="synthetic ones, by size, with commas")
     parser.add_argument("--clips", type=int, default=60, help="a cell")
     parser.add_argument("--cells", help="names, separated by commas")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2, help="that ask; 1 where times matter")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="folder for what was asked")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()

@@ -4,13 +4,14 @@ What is asked runs the server's own walk (`fpserver.identify`), steps and stop r
 beforehand, and the catalogue is one that takes every track that is asked for as indexed.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from fpserver.config import Config
+from fpserver.config import Config, RedisConfig
 from fpserver.dsp_pool import DspPool
 from fpserver.fingerprint.constellation import frames_per_s
 from fpserver.fingerprint.stamp import stamp
@@ -68,10 +69,13 @@ class Among:
 @asynccontextmanager
 async def among(chunks: Sequence[stock.Chunk], config: Config, folder: Path) -> AsyncIterator[Among]:
     """An index of these tracks on a server of its own, which keeps nothing on disk and ends with it."""
-    settings = config.with_values(redis={"url": "embedded", "data_dir": str(folder)})
-    async with open_store(settings.redis) as client:
+    async with open_store(_in(folder, config)) as client:
         await client.config_set("appendonly", "no")
         yield await fill(client, chunks, config)
+
+
+def _in(folder: Path, config: Config) -> RedisConfig:
+    return config.with_values(redis={"url": "embedded", "data_dir": str(folder)}).redis
 
 
 async def fill(client: Client, chunks: Sequence[stock.Chunk], config: Config) -> Among:
@@ -120,6 +124,20 @@ async def ask(index: Index, hearing: Hearing, config: Config) -> Said:
         timings_s=found.timings_s,
         degraded=found.degraded,
     )
+
+
+def ask_in(
+    folder: Path, hearings: Sequence[tuple[int, Hearing | None]], config: Config
+) -> list[tuple[int, Said | None]]:
+    """An answer a clip, one after the other, of the store that another process has opened `among` a folder."""
+
+    async def one_by_one() -> list[tuple[int, Said | None]]:
+        async with open_store(_in(folder, config)) as client:
+            index = Index(client, config.index)
+            await index.open(stamp(config.fingerprint))
+            return [(i, await ask(index, hearing, config) if hearing else None) for i, hearing in hearings]
+
+    return asyncio.run(one_by_one())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

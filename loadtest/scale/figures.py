@@ -37,6 +37,11 @@ class Asked:
     degraded: bool = False
 
     @property
+    def key(self) -> str:
+        """Its own among all."""
+        return f"{self.synthetic} {self.cell} {self.number}"
+
+    @property
     def lookups(self) -> int:
         """Of all steps."""
         return sum(int(step["n_hashes"]) for step in self.steps)
