@@ -1,5 +1,6 @@
 """Real tracks among synthetic ones: how they are made, kept, loaded and asked, and what is said of it."""
 
+import asyncio
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from fpserver.store.connect import Client
 from fpserver.terms import TrackPeaks
 from loadtest.accuracy.cells import Cell
 from loadtest.scale import fit, stock
-from loadtest.scale.among import ask, ask_all_steps, fill
+from loadtest.scale.among import among, ask, ask_all_steps, ask_in, fill
 from loadtest.scale.figures import Asked, figures, promises
 from loadtest.scale.page import page
 from loadtest.scale.synthetic import Sources, synthetic
@@ -108,6 +109,17 @@ async def test_a_clip_is_found_among_synthetic_tracks_and_noise_is_not(
     assert len(nothing.steps) == 4
     chance = await ask_all_steps(opened.index, heard(noise(1, 8.0, RATE_HZ)), CONFIG)
     assert [each.step for each in chance] == ["plain", "dense", "warped", "narrowed"]
+
+
+async def test_others_ask_the_store_that_one_has_opened(tmp_path: Path, chunks: list[stock.Chunk]) -> None:
+    clip = heard(duet(3, 30.0, RATE_HZ)[8 * RATE_HZ : 16 * RATE_HZ])
+    async with among(chunks, CONFIG, tmp_path):
+        told = await asyncio.to_thread(ask_in, tmp_path, [(7, clip), (9, None)], CONFIG)
+    (seven, said), nine = told
+    assert seven == 7
+    assert said is not None
+    assert [each["track_id"] for each in said.document["matches"]] == [3]
+    assert nine == (9, None)
 
 
 def test_lists_that_a_posting_meets_are_counted_as_by_hand() -> None:
