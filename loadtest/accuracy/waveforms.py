@@ -72,7 +72,7 @@ def compared(
             clip=clip,
             guess=guess,
             deviations=likeness(heard, phases[guess.track], at_s=guess.offset_s),
-            elsewhere=max(likeness(heard, phases[name]) for name in others),
+            elsewhere=max((likeness(heard, phases[name]) for name in others), default=0.0),
         )
     return found
 
