@@ -9,6 +9,7 @@ peer_*      the systems that are asked
 published   a peer's answers taken from the table of an earlier run
 run         every clip to every system, on several processes, continued where it stopped
 judge       what counts as right
+waveforms   whether a clip and the track that was named hold the same recording
 statistics  intervals, paired differences, fitted curves
 figures     all that is measured, by cell and system
 page        the same for people; plots beside it

@@ -30,6 +30,7 @@ from typing import Any
 from fpserver.config import load
 from loadtest.accuracy import bytes_curve, peer_audfprint, plots
 from loadtest.accuracy.alone import times_alone
+from loadtest.accuracy.answers import CACHE
 from loadtest.accuracy.cells import SMALL, Cell, Codec, Mix, grid
 from loadtest.accuracy.clips import studio
 from loadtest.accuracy.degrade import has_gsm
@@ -44,7 +45,6 @@ from loadtest.accuracy.waveforms import compared
 from loadtest.corpus import Recording, music, thirds
 
 RESULTS = Path(__file__).parent.parent / "results"
-CACHE = Path(tempfile.gettempdir()) / "fpserver-loadtest-answers"
 PEERS = ("fpserver", "audfprint", "fpcalc")
 USUAL_MB_PER_HOUR = 1.2  # that audfprint is matched to where fpserver is not asked
 

@@ -5,12 +5,14 @@ where it stopped; a peer that has not changed is not asked again.
 """
 
 import hashlib
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+CACHE = Path(tempfile.gettempdir()) / "fpserver-loadtest-answers"
 Kept = TypeVar("Kept")
 
 

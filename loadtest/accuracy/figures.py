@@ -226,10 +226,9 @@ def _snr_groups(
 def _unknown(group: Sequence[Heard], systems: Sequence[str], ours: str, alike: Alike) -> dict[str, Any]:
     found: dict[str, Any] = {"n": len(group), "kinds": dict(Counter(each.clip.kind for each in group))}
     accepts = {name: [(each, _accepted(each, name)) for each in group] for name in systems}
+    same = {pair for pair, each in alike.items() if each.same_recording}
     found["same_recording"] = sum(
-        all(alike[each.clip.key, track].same_recording for track in tracks)
-        for each, tracks in accepts[ours]
-        if tracks
+        all((each.clip.key, track) in same for track in tracks) for each, tracks in accepts[ours] if tracks
     )
     for name in systems:
         accepted = [each for each, tracks in accepts[name] if tracks]

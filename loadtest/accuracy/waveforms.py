@@ -11,6 +11,8 @@ This knows nothing of peaks, hashes and levels, and sees no recording that is pl
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -58,23 +60,24 @@ def compared(
 ) -> Alike:
     """What the waveforms say of each guess."""
     of_name = {each.name: each for each in recordings}
-    phases: dict[str, Samples] = {}
     found = {}
     for clip, guess in guesses:
         heard = phase_of(at_rate(render(studio, cells[clip.cell], clip.number)[1], RATE_HZ))
         drawn = np.random.default_rng(clip.number).permutation(len(recordings))[: N_OTHERS + 1]
-        others = [name for i in drawn if (name := recordings[i].name) != guess.track][:N_OTHERS]
-        for name in (guess.track, *others):
-            if name not in phases:
-                pcm = samples_of(of_name[name].path, RATE_HZ)
-                phases[name] = phase_of(np.zeros(0, np.float32) if pcm is None else as_samples(pcm))
+        others = [each for i in drawn if (each := recordings[i]).name != guess.track][:N_OTHERS]
         found[clip.key, guess.track] = Compared(
             clip=clip,
             guess=guess,
-            deviations=likeness(heard, phases[guess.track], at_s=guess.offset_s),
-            elsewhere=max((likeness(heard, phases[name]) for name in others), default=0.0),
+            deviations=likeness(heard, _phase_of_file(of_name[guess.track].path), at_s=guess.offset_s),
+            elsewhere=max((likeness(heard, _phase_of_file(each.path)) for each in others), default=0.0),
         )
     return found
+
+
+@lru_cache(maxsize=64)
+def _phase_of_file(path: Path) -> Samples:
+    pcm = samples_of(path, RATE_HZ)
+    return phase_of(np.zeros(0, np.float32) if pcm is None else as_samples(pcm))
 
 
 def phase_of(samples: Samples) -> Samples:

@@ -26,7 +26,7 @@ from typing import Any
 
 from fpserver.fingerprint.constellation import frames_per_s
 from fpserver.terms import Hearing, TrackPeaks
-from loadtest.accuracy.answers import KeptFile, digest
+from loadtest.accuracy.answers import CACHE, KeptFile, digest
 from loadtest.accuracy.clips import studio
 from loadtest.accuracy.judge import Judge
 from loadtest.accuracy.peer_fpserver import guesses_of, source_digest
@@ -35,12 +35,11 @@ from loadtest.corpus import Thirds, music, thirds
 from loadtest.scale import fitting, stock
 from loadtest.scale import page as pages
 from loadtest.scale.among import Held, Said, among, ask_in
-from loadtest.scale.figures import Asked, figures, judged, promises
+from loadtest.scale.figures import Asked, figures, judged, key_of, promises
 from loadtest.scale.heard import CONFIG, STUDIO, Heard, apart, cells_to_ask, hear, readable, track_peaks
 from loadtest.scale.synthetic import Sources, synthetic
 
 RESULTS = Path(__file__).parent.parent / "results"
-CACHE = Path(tempfile.gettempdir()) / "fpserver-loadtest-answers"
 CLIPS_A_JOB = 10
 
 
@@ -87,12 +86,18 @@ def main() -> None:
         held: dict[str, Any] = {}
         for n in args.tracks:
             some = [each for each in chunks if each.first_id + each.n_tracks - 1 <= len(real) + n]
-            todo = [(i, each.hearing) for i, each in enumerate(heard) if _key(n, each) not in kept.known]
+            todo = [
+                (i, each.hearing)
+                for i, each in enumerate(heard)
+                if key_of(n, each.cell.name, each.clip.number) not in kept.known
+            ]
             answers = partial(_keep, heard, kept=kept, names=names, judge=judge, synthetic=n)
             holds, load_s = asyncio.run(_ask_all(some, todo, answers, work / f"store{n}", args.processes))
             held[str(n)] = asdict(holds) | {"bytes_per_hour": holds.bytes_per_hour, "load_s": load_s}
             say(f"{n} synthetic tracks: {holds.bytes / 1e6:.0f} MB, loaded in {load_s:.0f} s, clips asked")
-        asked = [kept.known[_key(n, each)] for n in args.tracks for each in heard]
+        asked = [
+            kept.known[key_of(n, each.cell.name, each.clip.number)] for n in args.tracks for each in heard
+        ]
     sizes = figures(asked, cells)
     whole = {
         "setting": _setting(args, parts, time.perf_counter() - begin),
@@ -152,11 +157,6 @@ async def _ask_all(
                 for i, said in await job:
                     answers(i, said)
         return opened.held, load_s
-
-
-def _key(synthetic: int, heard: Heard) -> str:
-    """Of what is kept, as `Asked` has it."""
-    return f"{synthetic} {heard.cell.name} {heard.clip.number}"
 
 
 def _keep(

@@ -39,7 +39,7 @@ class Asked:
     @property
     def key(self) -> str:
         """Its own among all."""
-        return f"{self.synthetic} {self.cell} {self.number}"
+        return key_of(self.synthetic, self.cell, self.number)
 
     @property
     def lookups(self) -> int:
@@ -55,6 +55,11 @@ class Asked:
     def seconds(self) -> float:
         """Of the search."""
         return sum(self.timings_s.values())
+
+
+def key_of(synthetic: int, cell: str, number: int) -> str:
+    """Of a clip among so many synthetic tracks."""
+    return f"{synthetic} {cell} {number}"
 
 
 def judged(

@@ -82,6 +82,13 @@ def test_figures_count_what_was_right(report: dict[str, Any]) -> None:
     assert found["work"]["clean_5s"]["look_ups"]["max"] == 100
 
 
+def test_where_ours_was_not_asked_nothing_was_compared() -> None:
+    rows = [heard("unknown_other_5s", i, ours=True, theirs=True) for i in range(3)]
+    found = figures(rows, CELLS, Judge(TRACKS), Counter(), {}, ours="another", promised=1e-4)
+    assert found["unknown"]["unknown_other_5s"]["fpserver"]["accepted"] == 3
+    assert found["unknown"]["unknown_other_5s"]["same_recording"] == 0
+
+
 def test_losing_cells_are_named_and_thresholds_need_enough_clips(report: dict[str, Any]) -> None:
     text = page(report)
     assert "Cells that we lose: noise_0dB_5s against audfprint tuned" in text
