@@ -4,8 +4,8 @@
 
 The catalogue is the corpus's tracks for reporting and for tuning; clips are cut from those for reporting, unknown ones
 from half of those in no catalogue; synthetic tracks are made of all others. Stores of its own, in folders for temporary
-files: some 6 GB of memory and 7 GB of files for 100,000 synthetic tracks. A run that is interrupted asks only what it
-had not asked. Writes scale.md, scale.json, scale_clips.csv and scale.png to loadtest/results/.
+files: some 6 GB of memory and 7 GB of files for 100,000 synthetic tracks. A run asks only what none before it asked of
+the same catalogue. Writes scale.md, scale.json, scale_clips.csv and scale.png to loadtest/results/.
 """
 
 import argparse
@@ -75,13 +75,8 @@ def main() -> None:
         names = {i: each.name for i, each in enumerate(real, 1)}
         names |= {len(real) + i: f"synthetic {i}" for i in range(1, args.tracks[-1] + 1)}
         judge = Judge([*real, *parts.unknown])
-        setting = (
-            source_digest(),
-            CONFIG,
-            args.seed,
-            sorted(names.values()),
-            [each.clip.key for each in heard],
-        )
+        catalogue = [[each.name for each in some] for some in (real, parts.tuning, more)]
+        setting = (source_digest(), CONFIG, args.seed, catalogue)
         kept = KeptFile(args.cache / f"scale-{digest(*setting)}.jsonl", Asked, "key")
         held: dict[str, Any] = {}
         for n in args.tracks:
@@ -89,15 +84,13 @@ def main() -> None:
             todo = [
                 (i, each.hearing)
                 for i, each in enumerate(heard)
-                if key_of(n, each.cell.name, each.clip.number) not in kept.known
+                if key_of(n, each.clip.key) not in kept.known
             ]
             answers = partial(_keep, heard, kept=kept, names=names, judge=judge, synthetic=n)
             holds, load_s = asyncio.run(_ask_all(some, todo, answers, work / f"store{n}", args.processes))
             held[str(n)] = asdict(holds) | {"bytes_per_hour": holds.bytes_per_hour, "load_s": load_s}
             say(f"{n} synthetic tracks: {holds.bytes / 1e6:.0f} MB, loaded in {load_s:.0f} s, clips asked")
-        asked = [
-            kept.known[key_of(n, each.cell.name, each.clip.number)] for n in args.tracks for each in heard
-        ]
+        asked = [kept.known[key_of(n, each.clip.key)] for n in args.tracks for each in heard]
     sizes = figures(asked, cells)
     whole = {
         "setting": _setting(args, parts, time.perf_counter() - begin),

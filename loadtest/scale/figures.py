@@ -25,6 +25,7 @@ class Asked:
     """One clip among so many synthetic tracks, and what came of it."""
 
     synthetic: int  # tracks
+    clip: str  # Clip.key
     cell: str
     number: int
     truth: str  # track; empty: unknown
@@ -39,7 +40,7 @@ class Asked:
     @property
     def key(self) -> str:
         """Its own among all."""
-        return key_of(self.synthetic, self.cell, self.number)
+        return key_of(self.synthetic, self.clip)
 
     @property
     def lookups(self) -> int:
@@ -57,9 +58,9 @@ class Asked:
         return sum(self.timings_s.values())
 
 
-def key_of(synthetic: int, cell: str, number: int) -> str:
-    """Of a clip among so many synthetic tracks."""
-    return f"{synthetic} {cell} {number}"
+def key_of(synthetic: int, clip: str) -> str:
+    """Of a clip, by its key, among so many synthetic tracks."""
+    return f"{synthetic} {clip}"
 
 
 def judged(
@@ -84,6 +85,7 @@ def judged(
     ]
     return Asked(
         synthetic=synthetic,
+        clip=clip.key,
         cell=cell.name,
         number=clip.number,
         truth=truth,

@@ -18,16 +18,6 @@ from loadtest.accuracy.peer_fpserver import wav
 from loadtest.accuracy.run import say
 from loadtest.corpus import Recording, Thirds, as_samples, samples_of
 
-FAMILIES = ("clean", "noise", "phone", "noise_gsm")
-MORE_CELLS = (  # of the warps the farthest, and a semitone up, which music is tuned to
-    "speed_-10%_10s",
-    "speed_+6%_10s",
-    "speed_+10%_10s",
-    "tempo_-10%_10s",
-    "tempo_+10%_10s",
-    "pitch_-4%_10s",
-    "unknown_music_5s",
-)
 CONFIG = Config()
 STUDIO: list[Studio] = []  # forked: read by the processes that make clips
 
@@ -63,14 +53,14 @@ def apart(unknown: Sequence[Recording]) -> tuple[list[Recording], list[Recording
 
 
 def cells_to_ask(named: str | None) -> list[Cell]:
-    """Those named; without names, those with targets that a larger catalogue may spoil, and unknown music."""
+    """Those named; without names, those with targets, and unknown music."""
     cells = grid()
     if named:
         wanted = set(named.split(","))
         if strange := wanted - {cell.name for cell in cells}:
             raise SystemExit(f"no such cells: {', '.join(sorted(strange))}")
     else:
-        wanted = {cell.name for cell in cells if cell.target and cell.family in FAMILIES} | set(MORE_CELLS)
+        wanted = {cell.name for cell in cells if cell.target} | {"unknown_music_5s"}
     chosen = [cell for cell in cells if cell.name in wanted]
     if not has_gsm() and any(cell.codec is Codec.GSM for cell in chosen):
         say("no GSM 06.10 tools (Debian: libgsm-tools); cells with GSM are skipped")

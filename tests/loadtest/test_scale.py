@@ -142,6 +142,7 @@ def asked(synthetic: int, number: int, *, right: bool, postings: int = 1000, wro
     }
     return Asked(
         synthetic=synthetic,
+        clip=f"clip {number}",
         cell="clean_1s",
         number=number,
         truth=f"track {number}",
