@@ -11,6 +11,8 @@ import hashlib
 import os
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -64,16 +66,16 @@ def music(folder: Path) -> list[Recording]:
     """Recordings of at least 25 s, ordered by path."""
     table = folder / "tracks.csv"
     if not table.is_file():
-        files = [(path, path.parent.name) for path in find_audio([folder])]
+        paths = list(find_audio([folder]))
         found = [
             Recording(
                 path=path,
-                seconds=_seconds(path),
-                cluster=cluster,
-                package=cluster,
+                seconds=seconds,
+                cluster=path.parent.name,
+                package=path.parent.name,
                 name=str(path.relative_to(folder)),
             )
-            for path, cluster in files
+            for path, seconds in zip(paths, lengths_s(paths), strict=True)
         ]
     else:
         found = [_recording(folder, row) for row in _rows(table)]
@@ -158,6 +160,23 @@ def samples_of(path: Path, rate_hz: int = RATE_HZ) -> Pcm | None:
     return pcm if len(pcm) else None
 
 
+def lengths_s(paths: Sequence[Path], rate_hz: int = RATE_HZ) -> list[float]:
+    """Of whole recordings, 0 of those that cannot be decoded; as many at a time as there are cores."""
+
+    def length_s(path: Path) -> float:
+        samples = samples_of(path, rate_hz)
+        return 0.0 if samples is None else len(samples) / rate_hz
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(length_s, paths))
+
+
+def readable(recordings: Sequence[Recording], rate_hz: int = RATE_HZ) -> list[Recording]:
+    """Without those that cannot be decoded."""
+    lengths = lengths_s([each.path for each in recordings], rate_hz)
+    return [each for each, seconds in zip(recordings, lengths, strict=True) if seconds]
+
+
 def as_samples(pcm: Pcm) -> Samples:
     """-1..1."""
     return pcm.astype(np.float32) / np.float32(32768)
@@ -195,11 +214,6 @@ def _recording(folder: Path, row: dict[str, str]) -> Recording:
         name=row["path"],
         near=tuple(each.partition("(")[0].strip() for each in row["near"].split(";") if each.strip()),
     )
-
-
-def _seconds(path: Path) -> float:
-    samples = samples_of(path)
-    return 0.0 if samples is None else len(samples) / RATE_HZ
 
 
 def _rows(table: Path) -> list[dict[str, str]]:

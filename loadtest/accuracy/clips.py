@@ -20,7 +20,17 @@ from fpserver.audio.decode import decode
 from fpserver.terms import Samples
 from loadtest.accuracy import degrade, sounds
 from loadtest.accuracy.cells import UNKNOWN_TREATMENTS, Cell, Codec, Mix, Noise, Room
-from loadtest.corpus import RATE_HZ, Pcm, Recording, as_samples, noises, place, responses, samples_of
+from loadtest.corpus import (
+    RATE_HZ,
+    Pcm,
+    Recording,
+    as_samples,
+    noises,
+    place,
+    readable,
+    responses,
+    samples_of,
+)
 
 RENDERING = (
     1  # to be raised when the same cell begins to sound different: kept answers are then not used again
@@ -83,8 +93,8 @@ def studio(corpus: Path, known: Sequence[Recording], unknown: Sequence[Recording
         raise SystemExit(f"{corpus} has no noise.csv: noise cells need recordings of noise")
     usable = [path for path in responses(corpus) if any(mark in str(path) for mark in MEASURED_RESPONSES)]
     return Studio(
-        known=[each for each in known if samples_of(each.path) is not None],
-        unknown=[each for each in unknown if samples_of(each.path) is not None],
+        known=readable(known),
+        unknown=readable(unknown),
         beds=dict(beds),
         responses=usable,
         seed=seed,

@@ -1,6 +1,6 @@
 """Hide the catalogue of a corpus among synthetic tracks, and ask the same clips at every size.
 
-    python -m loadtest.scale CORPUS [--tracks 0,20000,100000] [--clips 60] [--cells a,b]
+    python -m loadtest.scale CORPUS [--tracks 0,20000,100000] [--clips 60] [--warped 60]
 
 The catalogue is the corpus's tracks for reporting and for tuning; clips are cut from those for reporting, unknown ones
 from half of those in no catalogue; synthetic tracks are made of all others. Stores of its own, in folders for temporary
@@ -36,7 +36,16 @@ from loadtest.scale import fitting, stock
 from loadtest.scale import page as pages
 from loadtest.scale.among import Held, Said, among, ask_in
 from loadtest.scale.figures import Asked, figures, judged, key_of, promises
-from loadtest.scale.heard import CONFIG, STUDIO, Heard, apart, cells_to_ask, hear, readable, track_peaks
+from loadtest.scale.heard import (
+    CONFIG,
+    STUDIO,
+    Heard,
+    apart,
+    cells_to_ask,
+    hear,
+    readable_thirds,
+    track_peaks,
+)
 from loadtest.scale.synthetic import Sources, synthetic
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -47,7 +56,7 @@ def main() -> None:
     """Measure and write."""
     args = _arguments()
     begin = time.perf_counter()
-    parts = readable(thirds(music(args.corpus)))
+    parts = readable_thirds(thirds(music(args.corpus)))
     real = [*parts.reporting, *parts.tuning]
     cells = cells_to_ask(args.cells)
     say(f"fingerprints of {len(real)} tracks, and of {len(parts.unknown)} for the fit")
@@ -55,8 +64,8 @@ def main() -> None:
     STUDIO[:] = [studio(args.corpus, parts.reporting, unheard, args.seed)]
     with ProcessPoolExecutor(args.processes, mp_context=get_context("fork")) as pool:
         peaks = list(pool.map(track_peaks, [*real, *parts.unknown], chunksize=4))
-        say(f"{len(cells)} cells of {args.clips} clips")
-        jobs = [(cell, i) for cell in cells for i in range(args.clips)]
+        jobs = [(cell, i) for cell in cells for i in range(args.warped if cell.warped else args.clips)]
+        say(f"{len(cells)} cells, {len(jobs)} clips")
         heard = list(pool.map(hear, jobs, chunksize=4))
     peaks_of = dict(zip([each.path for each in [*real, *parts.unknown]], peaks, strict=True))
     sources = [peaks_of[each.path] for each in [*parts.tuning, *more]]
@@ -184,7 +193,8 @@ def _setting(args: argparse.Namespace, parts: Thirds, seconds: float) -> list[st
     return [
         f"{len(parts.reporting) + len(parts.tuning)} real tracks ({hours:.1f} h), known clips cut from "
         f"{len(parts.reporting)} of them; unknown clips from {len(unheard)} tracks in no catalogue. The same "
-        f"{args.clips} clips a cell at every size, through the server's own walk, {args.processes} at a time.",
+        f"{args.clips} clips a cell ({args.warped} at another speed, tempo or pitch) at every size, through the "
+        f"server's own walk, {args.processes} at a time.",
         "A synthetic track has the length of a real one and is spliced from parts of real ones, each backwards, at a "
         "tempo of its own, a quarter of them moved by one or two semitones. They are made of "
         f"{len(parts.tuning) + len(more)} tracks of other clusters than those of any clip.",
@@ -233,12 +243,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--tracks", default="0,20000,100000", help="synthetic ones, by size, with commas")
     parser.add_argument("--clips", type=int, default=60, help="a cell")
+    parser.add_argument(
+        "--warped", type=int, help="clips a cell at another speed, tempo or pitch; else as many"
+    )
     parser.add_argument("--cells", help="names, separated by commas")
     parser.add_argument("--processes", type=int, default=2, help="that ask; 1 where times matter")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder for what was asked")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
+    args.warped = args.clips if args.warped is None else args.warped
     args.tracks = sorted({int(each) for each in args.tracks.split(",")})
     return args
 

@@ -16,7 +16,7 @@ from loadtest.accuracy.clips import Clip, Studio, render
 from loadtest.accuracy.degrade import has_gsm
 from loadtest.accuracy.peer_fpserver import wav
 from loadtest.accuracy.run import say
-from loadtest.corpus import Recording, Thirds, as_samples, samples_of
+from loadtest.corpus import Recording, Thirds, as_samples, readable, samples_of
 
 CONFIG = Config()
 STUDIO: list[Studio] = []  # forked: read by the processes that make clips
@@ -31,14 +31,13 @@ class Heard:
     hearing: Hearing | None
 
 
-def readable(parts: Thirds) -> Thirds:
+def readable_thirds(parts: Thirds) -> Thirds:
     """Without the recordings that cannot be decoded."""
     rate_hz = CONFIG.fingerprint.rate_hz
     return Thirds(
-        **{
-            name: [each for each in getattr(parts, name) if samples_of(each.path, rate_hz) is not None]
-            for name in ("tuning", "reporting", "unknown")
-        }
+        tuning=readable(parts.tuning, rate_hz),
+        reporting=readable(parts.reporting, rate_hz),
+        unknown=readable(parts.unknown, rate_hz),
     )
 
 
