@@ -25,14 +25,21 @@ from fpserver.fingerprint.cells import levels_from_peaks
 from fpserver.fingerprint.constellation import band
 from fpserver.fingerprint.query import query_of, warped_query_of
 from fpserver.matching.candidates import AS_PLAYED, candidates_of, commonness, hits_of, split
-from fpserver.matching.evidence import ClipMap, warm_up
+from fpserver.matching.evidence import ClipMap
+from fpserver.matching.kernels import warm_up
 from fpserver.matching.lists import Lists
 from fpserver.matching.verdict import matches_of
 from fpserver.matching.warp import FINE_STEP, STEP, finer, hypotheses
 from fpserver.terms import Candidate, Hashes, Hearing, Landmarks, Lookup, Match, Peaks, Warp, Window
 from fpserver.thinking import think
 
-STEPS = "plain", "dense", "warped", "narrowed"
+SHARES = {
+    "plain": 0.25,
+    "dense": 0.4,
+    "warped": 0.175,
+    "narrowed": 0.175,
+}  # of the rate of false accepts, all: 1
+STEPS = tuple(SHARES)
 CANDIDATES_PER_WARP = 6
 N_LIKELY = 20  # hypotheses of another pitch that are looked at once more
 
@@ -130,7 +137,7 @@ async def search(
                 candidates,
                 peaks,
                 max_verified=config.matching.max_verified,
-                n_steps=len(STEPS),
+                share=SHARES[name],
             )
         yield Step(
             name=name,
@@ -210,7 +217,7 @@ def _candidates(query: _Query, found: Lookup, config: Config) -> list[Candidate]
     under_all = [
         candidate
         for warp, some in zip(query.warps, split(hits, query.warp_of, len(query.warps)), strict=True)
-        for candidate in candidates_of(some, max_candidates=CANDIDATES_PER_WARP, warp=warp)
+        for candidate in candidates_of(hits, max_candidates=CANDIDATES_PER_WARP, warp=warp, some=some)
     ]
     return sorted(under_all, key=lambda each: -each.votes)[: query.asks.max_candidates]
 

@@ -245,7 +245,7 @@ def _rates(wrong: Sequence[Wrong], steps: Sequence[str]) -> Floats:
     """What is promised for each lead, in one step."""
     return np.array(
         [
-            false_accept_rate(each.lead(step), unevenness=each.unevenness, n_frames=each.n_frames, n_steps=1)
+            false_accept_rate(each.lead(step), unevenness=each.unevenness, n_frames=each.n_frames, share=1.0)
             for step in steps
             for each in wrong
         ]

@@ -9,8 +9,9 @@ import soxr
 from fpserver.config import Config, FingerprintConfig
 from fpserver.fingerprint.landmarks import fingerprint_of
 from fpserver.fingerprint.query import warped_query_of
+from fpserver.matching import kernels
 from fpserver.matching.warp import STEP, hypotheses
-from fpserver.search import N_LIKELY, STEPS, Clock, Step, search
+from fpserver.search import N_LIKELY, SHARES, STEPS, Clock, Step, prepare, search
 from fpserver.terms import Constellation, Hashes, Hearing, Lookup, Samples, Warp
 from tests.hearing.clips import warped
 from tests.matching.making import CONFIG, MemoryIndex, dense, heard
@@ -54,6 +55,19 @@ async def test_nothing_is_asked_before_a_step_is_wanted(index: MemoryIndex) -> N
         assert step.name == "plain"
         break
     assert len(index.asked) == 1
+
+
+async def test_all_that_a_search_runs_is_compiled_before_the_first_clip(index: MemoryIndex) -> None:
+    await prepare()
+    loops = [each for each in vars(kernels).values() if hasattr(each, "signatures")]
+    known = {each: list(each.signatures) for each in loops}
+    assert len(loops) > 6
+    await all_steps(index, heard(cut(3)))
+    assert {each: each.signatures for each in loops} == known
+
+
+def test_the_steps_spend_what_is_allowed_and_no_more() -> None:
+    assert sum(SHARES.values()) == pytest.approx(1)
 
 
 async def test_without_leave_no_other_speed_is_tried(index: MemoryIndex) -> None:

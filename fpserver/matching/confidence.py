@@ -12,7 +12,8 @@ Lloyd-Thomas, "Score Normalization for Text-Independent Speaker Verification Sys
 for every step and size of catalogue. The scale is wider for an uneven clip, one whose frames rise and fall as a whole
 (beats, pauses): what its peaks say is then not independent, and any other beat goes along; and for a clip of a second,
 whose few frames overlap. Fitted by `loadtest/null_model.py`; docs/decisions/0011, 0014 and 0016 have the figures and
-how the fit was checked. A search of n steps accepts at 1/n of the rate asked for, so that the sum stays below it.
+how the fit was checked. Each step of a search spends a share of the rate asked for, and all shares together are one
+at most, so that the sum of all steps stays below it.
 """
 
 from collections.abc import Sequence
@@ -46,17 +47,17 @@ def chance_level(scores: Sequence[float]) -> float:
     return float(np.mean(cohort) + SPREADS * np.std(cohort))
 
 
-def false_accept_rate(lead: float, *, unevenness: float, n_frames: int, n_steps: int) -> float:
-    """Expected wrong answers per unknown clip with this lead or a larger one, 0..1, over all steps of the search.
+def false_accept_rate(lead: float, *, unevenness: float, n_frames: int, share: float) -> float:
+    """Expected wrong answers per unknown clip, 0..1, of a search that accepts at this lead and each step at its share.
 
     Args:
         lead: of the best score over `chance_level`.
         unevenness, n_frames: of the clip, as `ClipMap` has them.
-        n_steps: that the search may take.
+        share: of that number which this step may spend, above 0, at most 1.
     """
     scale = float(np.interp(log(max(unevenness, UNEVEN[0])), np.log(UNEVEN), SCALES))
     scale *= float(np.interp(n_frames, SHORT_FRAMES, WIDER))
-    return min(1.0, n_steps * exp(min((LOCATION - lead) / scale, LARGEST_EXPONENT)))
+    return min(1.0, exp(min((LOCATION - lead) / scale, LARGEST_EXPONENT)) / share)
 
 
 def confidence(rate: float) -> float:

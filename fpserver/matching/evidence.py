@@ -146,18 +146,6 @@ class ClipMap:
         )
 
 
-def warm_up() -> None:
-    """Have the inner loops compiled, which takes seconds where nobody did before, so that no clip waits for it."""
-    frame, bin_ = np.arange(8, dtype=np.int32), np.full(8, 50, np.int32)
-    clip = Constellation(frame=frame, bin=bin_, n_frames=64, level=np.zeros(8, np.uint8))
-    peaks = Peaks(frame=frame, bin=bin_, n_frames=64)
-    levels = np.arange(64 * 200, dtype=np.uint8).reshape(64, 200) % 4
-    clip_map = ClipMap(clip, levels, first_bin=0)
-    candidate = Candidate(track_id=1, alignment=0.0, warp=Warp(), votes=1.0, n_votes=1)
-    clip_map.evidence(candidate, peaks)
-    clip_map.fits(peaks, [(candidate.warp, candidate.alignment)])
-
-
 def kinds_of(clip: Constellation, shape: tuple[int, ...], *, first_bin: int) -> npt.NDArray[np.intp]:
     """For each cell, which column of RATIOS is its own: whether the clip has a peak there, or how near."""
     kinds = np.zeros((shape[0] + 4, shape[1] + 4), np.intp)

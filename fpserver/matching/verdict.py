@@ -40,7 +40,7 @@ def matches_of(
     peaks: Sequence[Peaks | None],
     *,
     max_verified: int,
-    n_steps: int,
+    share: float,
 ) -> list[Match]:
     """The candidates that have evidence, one match a track, best first.
 
@@ -49,7 +49,7 @@ def matches_of(
         candidates: (track, alignment) pairs to judge.
         peaks: of each candidate's track, around the alignment; candidates without are passed over.
         max_verified: so many of the candidates, by votes and a quick fit, are judged.
-        n_steps: steps that the search may take.
+        share: of the rate of false accepts that this step may spend.
     """
     places: dict[int, list[_Judged]] = defaultdict(list)
     for candidate, stored in _most_likely(clip_map, candidates, peaks, max_verified):
@@ -69,7 +69,7 @@ def matches_of(
     for each in best:
         lead = each.score - chance
         rate = false_accept_rate(
-            lead, unevenness=clip_map.unevenness, n_frames=clip_map.n_frames, n_steps=n_steps
+            lead, unevenness=clip_map.unevenness, n_frames=clip_map.n_frames, share=share
         )
         matches.append(
             Match(

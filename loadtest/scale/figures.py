@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fpserver.search import STEPS
+from fpserver.search import SHARES, STEPS
 from loadtest.accuracy.answers import Answer, Guess
 from loadtest.accuracy.cells import Cell
 from loadtest.accuracy.clips import Clip
@@ -200,12 +200,12 @@ def _step(asked: Sequence[Asked], name: str) -> dict[str, Any]:
         "postings": _spread([step["n_postings"] for step in taken]),
         "stopped": _spread([step["n_stopped"] for step in taken]),
         "candidates": _spread([step["n_candidates"] for step in taken]),
-        "wrong": _by_chance([step["wrong"] for step in taken if "wrong" in step], len(taken)),
+        "wrong": _by_chance([step["wrong"] for step in taken if "wrong" in step], len(taken) * SHARES[name]),
     }
 
 
-def _by_chance(wrong: Sequence[Mapping[str, Any]], n_taken: int) -> dict[str, Any]:
-    """Leads of a step's best wrong tracks, and how many have a rate below some: expected are a third of it."""
+def _by_chance(wrong: Sequence[Mapping[str, Any]], n_expected: float) -> dict[str, Any]:
+    """Leads of a step's best wrong tracks, and how many have a rate below some; n_expected at a rate of 1."""
     leads = [each["lead"] for each in wrong] or [0.0]
     rates = np.array([each["false_accept_rate"] for each in wrong])
     return {
@@ -213,7 +213,7 @@ def _by_chance(wrong: Sequence[Mapping[str, Any]], n_taken: int) -> dict[str, An
         "below": {
             str(rate): {
                 "measured": int((rates <= rate).sum()),
-                "promised": round(rate * n_taken / len(STEPS), 2),
+                "promised": round(rate * n_expected, 2),
             }
             for rate in RATES
         },

@@ -100,7 +100,7 @@ class MemoryIndex:
             candidates,
             [self.fingerprints[each.track_id].peaks for each in candidates],
             max_verified=40,
-            n_steps=2,
+            share=0.5,
         )
 
 

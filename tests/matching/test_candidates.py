@@ -51,17 +51,27 @@ def test_no_hits_make_no_candidates() -> None:
     assert candidates_of(hits(), max_candidates=5) == []
 
 
-def test_candidates_are_those_that_a_plain_count_gives(rng: np.random.Generator) -> None:
-    rows = [tuple(row) for row in rng.integers([1, 0, 0], [4, 30, 10], (200, 3)).tolist()]
+@pytest.mark.parametrize(("n", "limit"), [(200, 3), (5000, 5), (5000, 400), (20, 50)])
+def test_candidates_are_those_that_a_plain_count_gives(rng: np.random.Generator, n: int, limit: int) -> None:
+    rows = [tuple(row) for row in rng.integers([1, 0, 0], [2 + n // 20, 60, 10], (n, 3)).tolist()]
+    given = hits(*rows)
     counts: dict[tuple[int, int], int] = {}
     for track, there, here in rows:
         counts[track, there - here] = counts.get((track, there - here), 0) + 1
     votes = {
-        (t, a): n + counts.get((t, a - 1), 0) + counts.get((t, a + 1), 0) for (t, a), n in counts.items()
+        (t, a): m + counts.get((t, a - 1), 0) + counts.get((t, a + 1), 0) for (t, a), m in counts.items()
     }
-    best = candidates_of(hits(*rows), max_candidates=1)[0]
-    assert best.votes == max(votes.values())
-    assert best.votes in {votes.get((best.track_id, round(best.alignment) + near)) for near in (-1, 0, 1)}
+    expected: list[tuple[int, int]] = []
+    for track, place in sorted(votes, key=lambda each: (-votes[each], each)):
+        if not {(track, place - 1), (track, place + 1)} & set(expected):
+            expected.append((track, place))
+    found = candidates_of(given, max_candidates=limit)
+    assert [each.votes for each in found] == [votes[each] for each in expected[:limit]]
+    assert [each.n_votes for each in found] == [each.votes for each in found]
+    assert all(
+        each.track_id == track and abs(each.alignment - place) < 1
+        for each, (track, place) in zip(found, expected, strict=False)
+    )
 
 
 def test_alignment_is_refined_below_a_frame_by_its_votes() -> None:
@@ -89,7 +99,7 @@ def test_the_hits_of_some_of_the_landmarks_are_theirs_alone() -> None:
     )
     given = hits_of(found, np.array([1, 0, 1]), np.array([3, 4, 8], np.int32), max_hits=100)
     some, _ = split(given, np.array([0, 1, 1]), 2)
-    assert (some.track_id.tolist(), some.query_offset.tolist()) == ([6, 7], [3, 3])
+    assert (given.track_id[some].tolist(), given.query_offset[some].tolist()) == ([6, 7], [3, 3])
     everything, nothing = split(given, np.zeros(3, np.int64), 2)
     assert len(everything) == len(given) == 5
     assert not len(nothing)

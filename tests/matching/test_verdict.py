@@ -58,7 +58,7 @@ def test_two_tracks_that_share_material_are_both_found() -> None:
 
 def test_the_rate_falls_by_a_factor_of_e_with_every_step_of_scale() -> None:
     rates = [
-        false_accept_rate(lead, unevenness=0.2, n_frames=200, n_steps=2)
+        false_accept_rate(lead, unevenness=0.2, n_frames=200, share=0.5)
         for lead in (-100, 3.0, 3.0 + SCALES[1], 40.0)
     ]
     assert rates[0] == 1.0
@@ -68,7 +68,7 @@ def test_the_rate_falls_by_a_factor_of_e_with_every_step_of_scale() -> None:
 
 def test_the_more_uneven_a_clip_the_larger_the_lead_it_needs() -> None:
     rates = [
-        false_accept_rate(4.0, unevenness=unevenness, n_frames=200, n_steps=3)
+        false_accept_rate(4.0, unevenness=unevenness, n_frames=200, share=1 / 3)
         for unevenness in (0, 0.03, 0.06, 0.15, 1)
     ]
     assert rates[0] == rates[1] < rates[2] < rates[3] == rates[4]
@@ -76,13 +76,14 @@ def test_the_more_uneven_a_clip_the_larger_the_lead_it_needs() -> None:
 
 def test_a_clip_of_a_second_needs_a_larger_lead() -> None:
     rates = [
-        false_accept_rate(4.0, unevenness=0.2, n_frames=n_frames, n_steps=3) for n_frames in (14, 20, 35, 999)
+        false_accept_rate(4.0, unevenness=0.2, n_frames=n_frames, share=1 / 3)
+        for n_frames in (14, 20, 35, 999)
     ]
     assert rates[0] > rates[1] > rates[2] == rates[3]
 
 
 def test_several_steps_share_the_rate() -> None:
-    one, three = (false_accept_rate(4.0, unevenness=0.2, n_frames=200, n_steps=n) for n in (1, 3))
+    one, three = (false_accept_rate(4.0, unevenness=0.2, n_frames=200, share=share) for share in (1.0, 1 / 3))
     assert three == pytest.approx(3 * one)
 
 
@@ -99,7 +100,7 @@ def test_tracks_that_a_small_catalogue_lacks_are_reckoned_as_usual_ones() -> Non
 
 def test_other_recordings_of_the_same_song_do_not_hide_it() -> None:
     lead = 9.0 - chance_level([9.0] * 20)
-    assert false_accept_rate(lead, unevenness=0.2, n_frames=200, n_steps=3) < 1e-4
+    assert false_accept_rate(lead, unevenness=0.2, n_frames=200, share=1 / 3) < 1e-4
 
 
 def test_votes_alone_and_evidence_alone_are_worth_less_than_both() -> None:
@@ -115,14 +116,14 @@ def test_candidates_whose_peaks_are_not_there_are_passed_over(index: MemoryIndex
         stored = [None if c.track_id == without else index.fingerprints[c.track_id].peaks for c in candidates]
         found = matches_of(
             clip_map(samples), candidates, stored,
-            max_verified=max_verified, n_steps=3,
+            max_verified=max_verified, share=1 / 3,
         )  # fmt: skip
         return [match.track_id for match in found]
 
     assert judged(without=0, max_verified=20)[0] == 2
     assert 2 not in judged(without=2, max_verified=20)
     assert judged(without=0, max_verified=1) == [2]  # the most likely one is the one that is judged
-    assert matches_of(clip_map(samples), [], [], max_verified=9, n_steps=3) == []
+    assert matches_of(clip_map(samples), [], [], max_verified=9, share=1 / 3) == []
 
 
 def test_confidence_is_a_probability_that_falls_with_the_rate() -> None:

@@ -130,7 +130,7 @@ def test_a_stretched_clip_is_placed_where_all_of_it_fits_not_where_the_track_rep
         Candidate(track_id=1, alignment=fits_unstretched_at + moved, votes=votes, warp=Warp(), n_votes=9)
         for moved, votes in ((600, 40.0), (0, 9.0))
     ]
-    best = matches_of(clip_map, places, [track, track], max_verified=9, n_steps=3)[0]
+    best = matches_of(clip_map, places, [track, track], max_verified=9, share=1 / 3)[0]
     assert clip_map.evidence(places[0], track) is not None
     assert best.alignment == pytest.approx(300, abs=1.0)
     assert best.warp.speed == pytest.approx(0.96, rel=0.005)
