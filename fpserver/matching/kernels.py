@@ -190,19 +190,25 @@ def summits(
             n += 1
         before, own_before, n_before = this, own, n_own
         this, own, n_own = after, own_after, n_after
-    chosen, n_chosen = np.empty(min(limit, n), np.int64), 0
-    is_chosen = np.zeros(n, np.bool_)
-    for k in np.argsort(-votes[:n], kind="mergesort"):
+    best = _apart(high[:n], votes[:n], limit)
+    return high[best], votes[best], n_hits[best, 0], n_hits[best, 1], n_hits[best, 2]
+
+
+@compiled
+def _apart(bins: Indices, votes: Floats, limit: int) -> Indices:
+    """Places of the bins with most votes, without those beside a better one, best first; bins come in order."""
+    chosen, n_chosen = np.empty(min(limit, len(bins)), np.int64), 0
+    is_chosen = np.zeros(len(bins), np.bool_)
+    for i in np.argsort(-votes, kind="mergesort"):
         if n_chosen == len(chosen):
             break
-        below = k > 0 and is_chosen[k - 1] and high[k - 1] == high[k] - 1
-        above = k + 1 < n and is_chosen[k + 1] and high[k + 1] == high[k] + 1
+        below = i > 0 and is_chosen[i - 1] and bins[i - 1] == bins[i] - 1
+        above = i + 1 < len(bins) and is_chosen[i + 1] and bins[i + 1] == bins[i] + 1
         if not below and not above:
-            is_chosen[k] = True
-            chosen[n_chosen] = k
+            is_chosen[i] = True
+            chosen[n_chosen] = i
             n_chosen += 1
-    chosen = chosen[:n_chosen]
-    return high[chosen], votes[chosen], n_hits[chosen, 0], n_hits[chosen, 1], n_hits[chosen, 2]
+    return chosen[:n_chosen]
 
 
 @compiled
