@@ -55,6 +55,9 @@ STRETCHES = (
 PART_COSTS = 1.0  # standard deviations that the z of a part counts less than that of the whole band
 TAKEN_OFF = 0.5  # of what all cells of a frame, or of a bin, say
 MIN_SPREAD = 1.2  # of the sum, per root of the peaks predicted: as if they were independent
+CLIMBING = np.array([0.003, 0.001])  # steps of a changed speed, tempo or pitch, ln; the coarse ones first
+MAX_STEPS = 12  # of each size
+SHIFTS = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])  # frames, tried with each step
 MIN_PREDICTED = 4  # fewer predicted peaks are no evidence
 
 _PAD_FRAMES, _PAD_BINS = 32, 97
@@ -117,11 +120,35 @@ class ClipMap:
         at = np.array([(alignment, warp.speed, warp.pitch) for warp, alignment in places])
         return kernels.sums_under(self._cells, self._extent, peaks.frame, peaks.bin, at)
 
+    def climbed(
+        self, peaks: Peaks, start: Place, *, change: tuple[float, float], pivot: float
+    ) -> tuple[Place, float]:
+        """The best fit that can be climbed to from a place, and its sum.
+
+        Args:
+            peaks: of the track.
+            start: where to begin.
+            change: whether (1 or 0) the speed, and whether the pitch may change.
+            pivot: clip frame at which a change of speed leaves the place as it is.
+        """
+        warp, alignment = start
+        (alignment, speed, pitch), fit = kernels.climbed(
+            self._cells,
+            self._extent,
+            (peaks.frame, peaks.bin),
+            (alignment, warp.speed, warp.pitch),
+            change,
+            pivot,
+            (CLIMBING, SHIFTS),
+            MAX_STEPS,
+        )
+        return (Warp(speed=speed, pitch=pitch), alignment), fit
+
     def evidence(self, candidate: Candidate, peaks: Peaks) -> Evidence | None:
         """Judge one candidate; None where the track predicts too few peaks, or the clip is too short to compare."""
         warp = candidate.warp
         frame, cell = kernels.cells_under(
-            peaks.frame, peaks.bin, candidate.alignment, warp.speed, warp.pitch, self._extent
+            peaks.frame, peaks.bin, (candidate.alignment, warp.speed, warp.pitch), self._extent
         )
         if len(frame) < MIN_PREDICTED or self._n_time == len(OWN_SHIFTS):
             return None

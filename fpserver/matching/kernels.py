@@ -22,6 +22,9 @@ Indices: TypeAlias = npt.NDArray[np.int64]
 Extent: TypeAlias = tuple[int, int, int, int, int, int]
 """Of a clip's cells: frames, bins, the first bin, frames and bins of padding, cells a row with padding."""
 
+Place: TypeAlias = tuple[float, float, float]
+"""Where a clip is laid on a track: alignment, speed, pitch."""
+
 ALIGNMENT_BITS = 32
 ALIGNMENT_BIAS = 1 << 30  # alignments are negative where a clip begins before its track
 
@@ -37,35 +40,93 @@ def compiled(function: Function) -> Function:
 
 
 @compiled
-def cells_under(
-    frame: Frames, bin_: Bins, alignment: float, speed: float, pitch: float, extent: Extent
-) -> tuple[Indices, Indices]:
-    """Clip frame and cell of each of a track's peaks that lies in the clip, in the order of the peaks."""
+def _cell_under(frame: int, bin_: int, place: Place, extent: Extent) -> tuple[int, int]:
+    """Clip frame and cell of a track's peak; −1 for both where it does not lie in the clip."""
+    alignment, speed, pitch = place
     n_frames, n_bins, first_bin, pad_frames, pad_bins, stride = extent
-    clip_frame = np.empty(len(frame), np.int64)
-    cell = np.empty(len(frame), np.int64)
+    time = (frame - alignment) / speed
+    row = int(np.rint(time))
+    column = int(np.rint(bin_ * pitch)) - first_bin
+    if time >= 0 and row < n_frames and 0 <= column < n_bins:
+        return row, (row + pad_frames) * stride + column + pad_bins
+    return -1, -1
+
+
+@compiled
+def _sum_under(cells: Cells, extent: Extent, frame: Frames, bin_: Bins, place: Place) -> float:
+    """Of what the clip's cells say under a track's peaks."""
+    total = 0.0
+    for i in range(len(frame)):
+        _, cell = _cell_under(frame[i], bin_[i], place, extent)
+        if cell >= 0:
+            total += cells[cell]
+    return total
+
+
+@compiled
+def cells_under(frame: Frames, bin_: Bins, place: Place, extent: Extent) -> tuple[Indices, Indices]:
+    """Clip frame and cell of each of a track's peaks that lies in the clip, in the order of the peaks."""
+    clip_frame, cells = np.empty(len(frame), np.int64), np.empty(len(frame), np.int64)
     n = 0
     for i in range(len(frame)):
-        time = (frame[i] - alignment) / speed
-        row = int(np.rint(time))
-        column = int(np.rint(bin_[i] * pitch)) - first_bin
-        if time >= 0 and row < n_frames and 0 <= column < n_bins:
-            clip_frame[n] = row
-            cell[n] = (row + pad_frames) * stride + column + pad_bins
+        row, cell = _cell_under(frame[i], bin_[i], place, extent)
+        if cell >= 0:
+            clip_frame[n], cells[n] = row, cell
             n += 1
-    return clip_frame[:n], cell[:n]
+    return clip_frame[:n], cells[:n]
 
 
 @compiled
 def sums_under(cells: Cells, extent: Extent, frame: Frames, bin_: Bins, places: Floats) -> Floats:
-    """Sum of what the clip's cells say under a track's peaks, one a place (alignment, speed, pitch)."""
-    sums = np.zeros(len(places))
+    """Sum of what the clip's cells say under a track's peaks, one a place."""
+    sums = np.empty(len(places))
     for i in range(len(places)):
-        alignment, speed, pitch = places[i]
-        _, under = cells_under(frame, bin_, alignment, speed, pitch, extent)
-        for cell in under:
-            sums[i] += cells[cell]
+        place = places[i, 0], places[i, 1], places[i, 2]
+        sums[i] = _sum_under(cells, extent, frame, bin_, place)
     return sums
+
+
+@compiled
+def climbed(
+    cells: Cells,
+    extent: Extent,
+    peaks: tuple[Frames, Bins],
+    start: Place,
+    change: tuple[float, float],
+    pivot: float,
+    tried: tuple[Floats, Floats],
+    max_steps: int,
+) -> tuple[Place, float]:
+    """The place at the top of the hill of sums on which the start stands, and its sum.
+
+    Args:
+        cells, extent: the clip.
+        peaks: frame and bin of each of the track's.
+        start: where to begin.
+        change: whether (1 or 0) the speed, and whether the pitch may change.
+        pivot: clip frame at which a change of speed leaves the place as it is.
+        tried: steps of the change (ln), each until it no longer helps; shifts (frames) tried with each.
+        max_steps: of each size.
+    """
+    (frame, bin_), (steps, shifts) = peaks, tried
+    alignment, speed, pitch = start
+    at_pivot, best = alignment + speed * pivot, _sum_under(cells, extent, frame, bin_, start)
+    for step in steps:
+        for _ in range(max_steps):
+            highest, found = -np.inf, (at_pivot, speed, pitch)
+            for by in (-step, 0.0, step):
+                faster, higher = speed * np.exp(by * change[0]), pitch * np.exp(by * change[1])
+                for shift in shifts:
+                    if by == 0 and shift == 0:
+                        continue
+                    place = at_pivot + shift - faster * pivot, faster, higher
+                    total = _sum_under(cells, extent, frame, bin_, place)
+                    if total > highest:
+                        highest, found = total, (at_pivot + shift, faster, higher)
+            if highest <= best:
+                break
+            best, (at_pivot, speed, pitch) = highest, found
+    return (at_pivot - speed * pivot, speed, pitch), best
 
 
 @compiled
@@ -240,6 +301,7 @@ def warm_up() -> None:
     bins_of(columns, hits_, hits_, columns, 1.0)
     summits(columns, weight, columns, 1)
     cells = np.zeros(1, np.float32)
-    _, under = cells_under(hits_, hits_, 0.0, 1.0, 1.0, extent)
+    _, under = cells_under(hits_, hits_, (0.0, 1.0, 1.0), extent)
     sums_under(cells, extent, hits_, hits_, np.ones((1, 3)))
+    climbed(cells, extent, (hits_, hits_), (0.0, 1.0, 1.0), (1.0, 1.0), 0.0, (weight, weight), 1)
     sums_by_part(cells, extent, under, columns, 1)

@@ -5,12 +5,12 @@ one only its pitch. Neighbouring hypotheses lie so near that the low frequencies
 the likely ones are tried once more, finer, for its high ones. From there the best fit is climbed to.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from fpserver.matching.evidence import ClipMap, Place
+from fpserver.matching.evidence import SHIFTS, ClipMap
 from fpserver.terms import Candidate, Peaks, Warp
 
 STEP = 0.004  # between hypotheses, ln: 250 bins become one more
@@ -19,16 +19,14 @@ TEMPO_STEP = 0.016  # a pair's bins stay as they are, and its frames become half
 WIDE_STEP = 0.008  # of speed and tempo where a candidate is settled
 SPEEDS = 0.85, 1.15  # times as fast; for speed and tempo
 PITCHES = 2 ** (-4 / 12), 2 ** (4 / 12)  # four semitones down and up
-CLIMBING = 0.003, 0.001  # steps, ln; the coarse ones first
-MAX_STEPS = 12  # of each size
-SHIFTS = (-1.0, -0.5, 0.0, 0.5, 1.0)  # frames, tried with each step
 MIN_GAIN = 1.08  # a clip that fits better by this is no longer called unchanged
 MIN_NATS = 12.0  # and by this at least: in a clip of few peaks so many tries bring as much by chance
 
 MOST = 0.85  # of a clip that agrees if its speed is right
 MAX_CLIMBS = 3
 
-Change = Callable[[Warp, float], Warp]  # a warp, and by how much (ln) it is changed further
+Change = tuple[float, float]  # by how much the speed, and the pitch, are changed with one ln
+SPEED, TEMPO, PITCH = (1.0, 1.0), (1.0, 0.0), (0.0, 1.0)
 
 
 def hypotheses() -> list[Warp]:
@@ -43,7 +41,7 @@ def hypotheses() -> list[Warp]:
 def finer(warps: Sequence[Warp]) -> list[Warp]:
     """Four for each that changes the pitch, FINE_STEP apart, with the warp in their middle; a tempo stays as it is."""
     return [
-        _change_of(warp)(warp, quarter * FINE_STEP)
+        _changed(warp, _change_of(warp), quarter * FINE_STEP)
         for warp in warps
         for quarter in ((-1.5, -0.5, 0.5, 1.5) if warp.pitch != 1 else (0.0,))
     ]
@@ -53,7 +51,7 @@ def refined(clip_map: ClipMap, candidate: Candidate, peaks: Peaks) -> Candidate:
     """A warped candidate at the best fit nearby; what was not changed stays as it is."""
     change = _change_of(candidate.warp)
     start = candidate.warp, candidate.alignment
-    (best, alignment), _ = _climbed(clip_map, peaks, start, change, pivot=clip_map.n_frames / 2)
+    (best, alignment), _ = clip_map.climbed(peaks, start, change=change, pivot=clip_map.n_frames / 2)
     return replace(candidate, warp=best, alignment=alignment)
 
 
@@ -71,14 +69,14 @@ def settled(clip_map: ClipMap, candidate: Candidate, peaks: Peaks, *, agrees: tu
     pivot = (first + last) / 2
     warps = [candidate.warp]
     if last - first < MOST * clip_map.n_frames:
-        warps += [change(candidate.warp, ln) for change, ln in _WIDE]
+        warps += [_changed(candidate.warp, change, ln) for change, ln in _WIDE]
     at_pivot = candidate.alignment + candidate.warp.speed * pivot
     starts = [(warp, at_pivot - warp.speed * pivot) for warp in warps]
     fits = clip_map.fits(peaks, starts)
     climbs = [
-        _climbed(clip_map, peaks, starts[i], change, pivot=pivot)
+        clip_map.climbed(peaks, starts[i], change=change, pivot=pivot)
         for i in np.argsort(-fits, kind="stable")[:MAX_CLIMBS]
-        for change in (_speed, _tempo)
+        for change in (SPEED, TEMPO)
     ]
     (warp, alignment), best = max(climbs, key=lambda climb: climb[1])
     shifted = [(candidate.warp, candidate.alignment + shift) for shift in SHIFTS]
@@ -88,44 +86,16 @@ def settled(clip_map: ClipMap, candidate: Candidate, peaks: Peaks, *, agrees: tu
     return replace(candidate, warp=warp, alignment=alignment)
 
 
-def _climbed(
-    clip_map: ClipMap, peaks: Peaks, start: Place, change: Change, *, pivot: float
-) -> tuple[Place, float]:
-    """(place, its fit) at the top of the hill on which the start stands; each step may also shift the clip."""
-    warp, alignment = start
-    at_pivot = alignment + warp.speed * pivot
-    fit = float(clip_map.fits(peaks, [start])[0])
-    for step in CLIMBING:
-        for _ in range(MAX_STEPS):
-            tried = [
-                (change(warp, by), at_pivot + shift)
-                for by in (-step, 0.0, step)
-                for shift in SHIFTS
-                if by or shift
-            ]
-            fits = clip_map.fits(peaks, [(each, middle - each.speed * pivot) for each, middle in tried])
-            best = int(np.argmax(fits))
-            if fits[best] <= fit:
-                break
-            fit, (warp, at_pivot) = float(fits[best]), tried[best]
-    return (warp, at_pivot - warp.speed * pivot), fit
-
-
 def _change_of(warp: Warp) -> Change:
     """What makes a warp of no warp."""
-    return _pitch if warp.speed == 1 else _tempo if warp.pitch == 1 else _speed
+    return PITCH if warp.speed == 1 else TEMPO if warp.pitch == 1 else SPEED
 
 
-def _speed(warp: Warp, by: float) -> Warp:
-    return Warp(speed=warp.speed * float(np.exp(by)), pitch=warp.pitch * float(np.exp(by)))
-
-
-def _tempo(warp: Warp, by: float) -> Warp:
-    return Warp(speed=warp.speed * float(np.exp(by)), pitch=warp.pitch)
-
-
-def _pitch(warp: Warp, by: float) -> Warp:
-    return Warp(speed=warp.speed, pitch=warp.pitch * float(np.exp(by)))
+def _changed(warp: Warp, change: Change, by: float) -> Warp:
+    of_speed, of_pitch = change
+    return Warp(
+        speed=warp.speed * float(np.exp(by * of_speed)), pitch=warp.pitch * float(np.exp(by * of_pitch))
+    )
 
 
 def _grid(lowest: float, highest: float, step: float) -> list[float]:
@@ -133,4 +103,4 @@ def _grid(lowest: float, highest: float, step: float) -> list[float]:
     return [float(np.exp(i * step)) for i in sorted(range(first, last + 1), key=abs) if i]
 
 
-_WIDE = [(change, float(np.log(speed))) for change in (_speed, _tempo) for speed in _grid(*SPEEDS, WIDE_STEP)]
+_WIDE = [(change, float(np.log(speed))) for change in (SPEED, TEMPO) for speed in _grid(*SPEEDS, WIDE_STEP)]
