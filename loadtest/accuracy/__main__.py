@@ -73,12 +73,14 @@ def main() -> None:
     begin = time.monotonic()
     parts = thirds(music(args.corpus))
     n_tracks = args.tracks or SIZES[args.size].tracks
-    tuning, reporting = _some(parts.tuning, n_tracks), _some(parts.reporting, n_tracks)
+    tuning, reporting, unknown = (
+        _some(part, n_tracks) for part in (parts.tuning, parts.reporting, parts.unknown)
+    )
     known = reporting if args.half == "reporting" else tuning
     catalogue = [*reporting, *tuning]
     seed = args.seed + (0 if args.half == "reporting" else 1_000_000)
-    say(f"{len(catalogue)} tracks to catalogue, {len(parts.unknown)} unknown; gathering sounds")
-    makes = studio(args.corpus, known, parts.unknown, seed)
+    say(f"{len(catalogue)} tracks to catalogue, {len(unknown)} unknown; gathering sounds")
+    makes = studio(args.corpus, known, unknown, seed)
     wanted = _wanted(args)
     if args.bytes_curve:
         bytes_curve.measure(args, makes, catalogue, wanted)
@@ -117,7 +119,7 @@ def main() -> None:
         elif isinstance(each, FpcalcPeer):
             sizes["fpcalc (4 B an item)"] = each.mb_per_hour
     whole = {
-        "setting": _setting(args, tuning, reporting, parts.unknown, fpserver, time.monotonic() - begin),
+        "setting": _setting(args, tuning, reporting, unknown, fpserver, time.monotonic() - begin),
         "figures": found,
         "mb_per_hour": sizes,
         "store": _stored(fpserver),
@@ -309,7 +311,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--others", type=int, help="clips of a cell without a target; without this as many")
     parser.add_argument("--unknown", type=int, help="clips of unknown music; a third as many of other sounds")
     parser.add_argument("--cells", help="names, separated by commas")
-    parser.add_argument("--tracks", type=int, help="catalogued at most, of each half")
+    parser.add_argument("--tracks", type=int, help="of each part at most")
     parser.add_argument("--alone", type=int, help="clips asked one at a time, for times")
     parser.add_argument("--peers", default=",".join(PEERS), help="separated by commas")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
