@@ -3,6 +3,7 @@
 #   make setup    .venv/bin/fpserver, from locked dependencies
 #   make demo     set up, start on the embedded store, ingest, identify a degraded clip, print the answer
 #                 (make demo MUSIC=~/Music for your own files; make stop ends the server it leaves running)
+#   make cluster  set up, a Redis Cluster of three masters and three replicas on loopback, until Ctrl-C
 #   make test     set up, all tests
 #   make check    format, lint, strict types, tests
 
@@ -12,11 +13,11 @@ DATA ?= data/demo
 PORT ?= 8710
 BIN := .venv/bin
 
-.PHONY: help setup demo stop test check check-style format clean require
+.PHONY: help setup demo stop cluster test check check-style format clean require
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n '3,7s/^# *//p' Makefile
+	@sed -n '3,8s/^# *//p' Makefile
 
 require:
 	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON) here; install Python 3.11 or newer (Debian: apt install python3 python3-venv)"; exit 1; }
@@ -47,6 +48,9 @@ demo: .venv/runtime
 stop: .venv/runtime
 	@$(BIN)/fpserver demo --data "$(DATA)" --stop
 
+cluster: .venv/runtime
+	@$(BIN)/fpserver cluster data/cluster
+
 test: .venv/dev
 	@$(BIN)/python -m pytest
 
@@ -62,4 +66,4 @@ format: .venv/dev
 	@$(BIN)/ruff check --fix .
 
 clean:
-	@rm -rf .venv data/demo .pytest_cache .mypy_cache .ruff_cache
+	@rm -rf .venv data/demo data/cluster .pytest_cache .mypy_cache .ruff_cache

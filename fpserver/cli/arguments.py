@@ -87,6 +87,17 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--music", type=Path, metavar="DIR", help="your own files instead of synthesised songs")
     demo.add_argument("--stop", action="store_true", help="stop the server the demo has left running")
     demo.set_defaults(quiet=True)
+    cluster = _add(commands, "cluster", "cluster.run", "a Redis Cluster on this machine, to try things on")
+    cluster.add_argument("folder", type=Path, metavar="DIR", help="where its nodes keep what they know")
+    cluster.add_argument(
+        "--port",
+        dest="first_port",
+        type=int,
+        default=7001,
+        metavar="N",
+        help="of the first node (default 7001)",
+    )
+    cluster.set_defaults(quiet=True)
     return main
 
 

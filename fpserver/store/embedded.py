@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -148,7 +148,7 @@ class EmbeddedServer:
             conf = self._write_conf()
         except OSError as error:
             raise self._unavailable(f"its settings cannot be written: {error}") from error
-        self._process = _launch(server, conf, lock)
+        self._process = launch(server, conf, keeps=(lock,))
         try:
             await self._wait_until_ready(self._process)
         except BaseException:
@@ -174,7 +174,7 @@ class EmbeddedServer:
             self.log_path.replace(self.log_path.with_suffix(".log.1"))
         conf = self.folder / "valkey.conf"
         places = {"socket": self.socket, "folder": self.folder, "log": self.log_path}
-        conf.write_bytes(os.fsencode(CONF.format(**{name: _quoted(path) for name, path in places.items()})))
+        conf.write_bytes(os.fsencode(CONF.format(**{name: quoted(path) for name, path in places.items()})))
         return conf
 
     def _unavailable(self, reason: str) -> StoreUnavailable:
@@ -216,17 +216,24 @@ def _take(lock: int) -> bool:
     return True
 
 
-def _launch(server: Path, conf: Path, lock: int) -> subprocess.Popen[bytes]:
+def launch(server: Path, conf: Path, *, keeps: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    """Start a server that ends when this process does; from the main thread (see launch.py).
+
+    Args:
+        server: the program.
+        conf: its settings.
+        keeps: descriptors that it inherits.
+    """
     return subprocess.Popen(
         [sys.executable, "-I", "-S", LAUNCHER, str(os.getpid()), server, conf],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        pass_fds=(lock,),
+        pass_fds=keeps,
         start_new_session=True,  # an interrupt from the terminal is for the parent, who then stops it
     )
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
     """A path as the server's settings file wants it."""
     return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -8,7 +8,7 @@ import pytest
 from fpserver.config import IndexConfig, RedisConfig
 from fpserver.index.store import FUNCTIONS, Index
 from fpserver.store.connect import Client, load_functions, open_store
-from tests.index.cluster import Cluster
+from tests.index.cluster import Cluster, joined
 
 STAMP = {"fingerprint.hop": "256"}
 
@@ -16,12 +16,8 @@ STAMP = {"fingerprint.hop": "256"}
 @pytest.fixture(scope="session")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     """Three masters, for all tests of the index."""
-    cluster = Cluster(Path(tmp_path_factory.mktemp("cluster")))
-    try:
-        await cluster.join()
+    async with joined(Path(tmp_path_factory.mktemp("cluster"))) as cluster:
         yield cluster
-    finally:
-        cluster.end()
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
 
-from fpserver.config import IndexConfig
+from fpserver.config import IndexConfig, RedisConfig
 from fpserver.errors import StoreUnavailable
 from fpserver.index import keys
 from fpserver.index.store import Index
-from fpserver.store.connect import Client
+from fpserver.store.connect import Client, open_store
 from fpserver.terms import Fingerprint, Window
-from tests.index.cluster import Cluster
+from tests.index.cluster import Cluster, go_on, joined, kill, pause
 from tests.index.conftest import STAMP, new_index
 from tests.index.making import Model, fingerprint, hits
 
@@ -155,7 +155,7 @@ class TestCluster:
         index, model = await filled(cluster_client, given, shard_timeout_s=1.0, write_timeout_s=1.0)
         gone = cluster.nodes[1]
         shards_gone = [shard for shard in range(16) if key_slot(b"%d" % shard) in gone.slots]
-        getattr(gone, how)()
+        {"pause": pause, "kill": kill}[how](gone)
         try:
             for _ in range(3):
                 found = await index.lookup(ASKED)
@@ -171,7 +171,7 @@ class TestCluster:
             with pytest.raises(StoreUnavailable):
                 await index.add(4, given)
         finally:
-            gone.go_on() if how == "pause" else gone.start()
+            go_on(gone) if how == "pause" else gone.start()
         await cluster.whole()
         await index.add(4, given)
         model.add(4, given.landmarks)
@@ -215,3 +215,35 @@ class TestCluster:
         index = Index(cluster_client, IndexConfig(), observe=lambda node, seconds, ok: seen.append(node))
         await index.lookup(ASKED)
         assert sorted(seen) == sorted(f"127.0.0.1:{node.port}" for node in cluster.nodes)
+
+    async def test_a_replica_takes_over_from_a_master_that_is_gone_and_no_answer_is_wrong(
+        self, tmp_path: Path, given: Fingerprint
+    ) -> None:
+        async with (
+            joined(tmp_path, n_replicas=3) as cluster,
+            open_store(RedisConfig(url=cluster.url)) as client,
+        ):
+            index, model = await filled(client, given, shard_timeout_s=1.0, write_timeout_s=1.0)
+            for node in cluster.masters:
+                assert node.redis.wait(1, 2000) == 1
+            gone = cluster.masters[1]
+            here = ~np.isin(
+                keys.shards_of(ASKED, n_shards=16),
+                [shard for shard in range(16) if key_slot(b"%d" % shard) in gone.slots],
+            )
+            kill(gone)
+            n_degraded = 0
+            async with asyncio.timeout(30):
+                while (found := await index.lookup(ASKED)).degraded:
+                    n_degraded += 1
+                    assert hits(found, ASKED) == model.lookup(ASKED[here])
+                    await asyncio.sleep(0.05)
+            assert n_degraded
+            assert hits(found, ASKED) == model.lookup(ASKED)
+            await index.add(4, given)
+            model.add(4, given.landmarks)
+            gone.start()
+            await cluster.whole()
+            found = await index.lookup(ASKED)
+            assert not found.degraded
+            assert hits(found, ASKED) == model.lookup(ASKED)

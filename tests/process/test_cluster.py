@@ -8,7 +8,7 @@ import pytest
 
 from fpserver.audio.encode import encode
 from fpserver.web.client import Client
-from tests.index.cluster import Cluster
+from tests.index.cluster import Cluster, joined, kill
 from tests.opened import song_file
 from tests.process.running import serving, started
 from tests.synth import RATE_HZ, song
@@ -19,14 +19,8 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    folder = tmp_path / "cluster"
-    folder.mkdir()
-    cluster = Cluster(folder)
-    try:
-        await cluster.join()
+    async with joined(tmp_path / "cluster") as cluster:
         yield cluster
-    finally:
-        cluster.end()
 
 
 async def test_an_ingest_on_a_cluster_outlives_the_restart_of_a_master(
@@ -47,7 +41,7 @@ async def test_an_ingest_on_a_cluster_outlives_the_restart_of_a_master(
             async with asyncio.timeout(60):
                 while len((await client.tracks(status="indexed"))["tracks"]) < 3:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
-            cluster.nodes[1].kill()
+            kill(cluster.nodes[1])
             await asyncio.sleep(0.5)
             cluster.nodes[1].start()
             told, _ = await asyncio.to_thread(uploading.communicate)

@@ -13,19 +13,14 @@ from fpserver.store.connect import Client, load_functions, open_store
 from fpserver.terms import TrackStatus
 from fpserver.tracks.backlog import Backlog
 from fpserver.tracks.catalogue import FUNCTIONS, TrackFilter, Tracks
-from tests.index.cluster import Cluster
+from tests.index.cluster import joined
 from tests.tracks.offers import CONFIG, IDLE_S, PLACE, sha256, submit
 
 
 @pytest.fixture
 async def cluster_client(tmp_path: Path) -> AsyncIterator[Client]:
-    cluster = Cluster(tmp_path)
-    try:
-        await cluster.join()
-        async with open_store(RedisConfig(url=cluster.url)) as client:
-            yield client
-    finally:
-        cluster.end()
+    async with joined(tmp_path) as cluster, open_store(RedisConfig(url=cluster.url)) as client:
+        yield client
 
 
 async def test_the_whole_walk_on_a_cluster(cluster_client: Client) -> None:
