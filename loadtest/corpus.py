@@ -12,8 +12,10 @@ import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeAlias
 
@@ -162,13 +164,8 @@ def samples_of(path: Path, rate_hz: int = RATE_HZ) -> Pcm | None:
 
 def lengths_s(paths: Sequence[Path], rate_hz: int = RATE_HZ) -> list[float]:
     """Of whole recordings, 0 of those that cannot be decoded; as many at a time as there are cores."""
-
-    def length_s(path: Path) -> float:
-        samples = samples_of(path, rate_hz)
-        return 0.0 if samples is None else len(samples) / rate_hz
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(length_s, paths))
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("fork")) as pool:
+        return list(pool.map(partial(_length_s, rate_hz=rate_hz), paths))
 
 
 def readable(recordings: Sequence[Recording], rate_hz: int = RATE_HZ) -> list[Recording]:
@@ -214,6 +211,11 @@ def _recording(folder: Path, row: dict[str, str]) -> Recording:
         name=row["path"],
         near=tuple(each.partition("(")[0].strip() for each in row["near"].split(";") if each.strip()),
     )
+
+
+def _length_s(path: Path, *, rate_hz: int) -> float:
+    samples = samples_of(path, rate_hz)
+    return 0.0 if samples is None else len(samples) / rate_hz
 
 
 def _rows(table: Path) -> list[dict[str, str]]:
