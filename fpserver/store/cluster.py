@@ -16,17 +16,17 @@ from redis.exceptions import RedisError
 
 from fpserver.errors import Conflict, StoreUnavailable
 from fpserver.store.binary import find_server
-from fpserver.store.embedded import launch, quoted
+from fpserver.store.embedded import KEEPING, ended, launch, quoted
 
 HOST = "127.0.0.1"
 N_SLOTS = 16384
 BUS_PORT = 10_000  # added to a node's port: where the nodes talk to each other
 JOIN_LIMIT_S = 30.0
-STOP_LIMIT_S = 20.0
 ANSWER_LIMIT_S = 5.0
 POLL_S = 0.02
 
-CONF = """\
+CONF = (
+    """\
 bind {host}
 port {port}
 cluster-enabled yes
@@ -35,11 +35,9 @@ cluster-node-timeout 1000
 cluster-require-full-coverage no
 dir {folder}
 logfile {log}
-save ""
-appendonly yes
-hash-max-listpack-entries 512
-hash-max-listpack-value 8192
 """
+    + KEEPING
+)
 
 
 class Node:
@@ -59,10 +57,8 @@ class Node:
             StoreUnavailable: the folder cannot be used.
         """
         conf = self.folder / "node.conf"
-        places = {
-            name: quoted(path) for name, path in (("folder", self.folder), ("log", self.folder / "log"))
-        }
-        text = CONF.format(host=HOST, port=self.port, bus_port=self.bus_port, **places)
+        folder, log = quoted(self.folder), quoted(self.folder / "log")
+        text = CONF.format(host=HOST, port=self.port, bus_port=self.bus_port, folder=folder, log=log)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             conf.write_bytes(os.fsencode(text))
@@ -99,11 +95,7 @@ class Node:
         self.redis.close()
         if self.process:
             self.process.terminate()
-            try:
-                self.process.wait(STOP_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            ended(self.process)
 
     def _cluster_info(self) -> dict[str, str]:
         try:

@@ -40,13 +40,7 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 # Append-only file, written before each answer and synced once a second: kill -9 loses nothing that was
 # answered, a power cut a second. Listpack limits: hashes up to these stay in the compact encoding, records
 # and buckets alike.
-CONF = """\
-port 0
-unixsocket {socket}
-unixsocketperm 700
-daemonize no
-dir {folder}
-logfile {log}
+KEEPING = """\
 save ""
 appendonly yes
 appendfsync everysec
@@ -55,6 +49,17 @@ aof-load-truncated yes
 hash-max-listpack-entries 512
 hash-max-listpack-value 8192
 """
+CONF = (
+    """\
+port 0
+unixsocket {socket}
+unixsocketperm 700
+daemonize no
+dir {folder}
+logfile {log}
+"""
+    + KEEPING
+)
 
 log = structlog.get_logger()
 
@@ -121,12 +126,8 @@ class EmbeddedServer:
         if process is None:
             return
         process.terminate()
-        try:
-            await asyncio.to_thread(process.wait, STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
+        if not await asyncio.to_thread(ended, process):
             log.error("store.server_killed", folder=str(self.folder), waited_s=STOP_LIMIT_S)
-            process.kill()
-            await asyncio.to_thread(process.wait, STOP_LIMIT_S)
 
     def _open_lock(self) -> int:
         try:
@@ -232,6 +233,17 @@ def launch(server: Path, conf: Path, *, keeps: Sequence[int] = ()) -> subprocess
         pass_fds=keeps,
         start_new_session=True,  # an interrupt from the terminal is for the parent, who then stops it
     )
+
+
+def ended(process: subprocess.Popen[bytes]) -> bool:
+    """Wait for a server that was told to end, and has to write out what it knows; False if it had to be killed."""
+    try:
+        process.wait(STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(STOP_LIMIT_S)
+        return False
+    return True
 
 
 def quoted(path: Path) -> str:
