@@ -33,12 +33,8 @@ from fpserver.matching.warp import FINE_STEP, STEP, finer, hypotheses
 from fpserver.terms import Candidate, Hashes, Hearing, Landmarks, Lookup, Match, Peaks, Warp, Window
 from fpserver.thinking import think
 
-SHARES = {
-    "plain": 0.25,
-    "dense": 0.4,
-    "warped": 0.175,
-    "narrowed": 0.175,
-}  # of the rate of false accepts, all: 1
+# of the rate of false accepts; together 1
+SHARES = {"plain": 0.25, "dense": 0.4, "warped": 0.175, "narrowed": 0.175}
 STEPS = tuple(SHARES)
 CANDIDATES_PER_WARP = 6
 N_LIKELY = 20  # hypotheses of another pitch that are looked at once more

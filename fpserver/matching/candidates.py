@@ -8,8 +8,6 @@ phases. Under a warp the clip's frames count at its speed, and only hits that we
 Wang, "An Industrial-Strength Audio Search Algorithm", ISMIR 2003, section 2.3.
 """
 
-from itertools import pairwise
-
 import numpy as np
 import numpy.typing as npt
 
@@ -122,5 +120,6 @@ def split(hits: Hits, group_of_landmark: Indices, n_groups: int) -> list[Indices
         group_of_landmark: 0..n_groups - 1, (n_landmarks,).
         n_groups: how many groups there are.
     """
-    places, begins = kernels.grouped(group_of_landmark[hits.landmark], n_groups)
-    return [places[first:last] for first, last in pairwise(begins.tolist())]
+    group = group_of_landmark[hits.landmark].astype(np.min_scalar_type(n_groups))  # few bits are sorted fast
+    ends = np.cumsum(np.bincount(group, minlength=n_groups))
+    return np.split(np.argsort(group, kind="stable"), ends[:-1])

@@ -47,17 +47,11 @@ TIME_SHIFTS = np.r_[-30:-3, 4:31]  # frames; nearer ones belong to the candidate
 BIN_SHIFTS = np.r_[-96:-15:4, 16:97:4]
 N_PARTS = 8  # of the band, equally wide
 _ENDS = (0, N_PARTS), *((0, i) for i in range(1, N_PARTS)), *((i, N_PARTS) for i in range(1, N_PARTS))
-STRETCHES = (
-    np.array(  # of the band, all of it first, (n_parts, n_stretches): 1 where the part belongs to the stretch
-        [[1.0 if first <= part < end else 0.0 for first, end in _ENDS] for part in range(N_PARTS)]
-    )
-)
+# of the band, all of it first, (n_parts, n_stretches): 1 where the part belongs to the stretch
+STRETCHES = np.array([[float(first <= part < end) for first, end in _ENDS] for part in range(N_PARTS)])
 PART_COSTS = 1.0  # standard deviations that the z of a part counts less than that of the whole band
 TAKEN_OFF = 0.5  # of what all cells of a frame, or of a bin, say
 MIN_SPREAD = 1.2  # of the sum, per root of the peaks predicted: as if they were independent
-CLIMBING = np.array([0.003, 0.001])  # steps of a changed speed, tempo or pitch, ln; the coarse ones first
-MAX_STEPS = 12  # of each size
-SHIFTS = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])  # frames, tried with each step
 MIN_PREDICTED = 4  # fewer predicted peaks are no evidence
 
 _PAD_FRAMES, _PAD_BINS = 32, 97
@@ -92,7 +86,7 @@ class ClipMap:
     """
 
     def __init__(self, clip: Constellation, levels: CellLevels, *, first_bin: int) -> None:
-        self.n_frames, self._n_bins = levels.shape
+        self.n_frames, n_bins = levels.shape
         self.unevenness = _unevenness(levels)
         said = RATIOS[levels, kinds_of(clip, levels.shape, first_bin=first_bin)]
         of_frame, of_bin = (said.mean(axis=axis, keepdims=True) - said.mean() for axis in (1, 0))
@@ -101,7 +95,7 @@ class ClipMap:
         cells = np.pad(around, ((0, 0), (_PAD_BINS, _PAD_BINS)), mode="symmetric")
         self._cells = cells.ravel()
         self._stride = cells.shape[1]
-        self._extent = (self.n_frames, self._n_bins, first_bin, _PAD_FRAMES, _PAD_BINS, self._stride)
+        self._extent = (self.n_frames, n_bins, first_bin, _PAD_FRAMES, _PAD_BINS, self._stride)
         elsewhere = TIME_SHIFTS[np.abs((TIME_SHIFTS + 3) % max(self.n_frames, 1)) > 6]
         shifts = np.r_[np.r_[OWN_SHIFTS, elsewhere] * self._stride, BIN_SHIFTS]
         self._shifts = shifts.astype(np.int64)
@@ -121,15 +115,21 @@ class ClipMap:
         return kernels.sums_under(self._cells, self._extent, peaks.frame, peaks.bin, at)
 
     def climbed(
-        self, peaks: Peaks, start: Place, *, change: tuple[float, float], pivot: float
+        self,
+        peaks: Peaks,
+        start: Place,
+        *,
+        change: tuple[float, float],
+        pivot: float,
+        tried: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
+        max_steps: int,
     ) -> tuple[Place, float]:
         """The best fit that can be climbed to from a place, and its sum.
 
         Args:
             peaks: of the track.
             start: where to begin.
-            change: whether (1 or 0) the speed, and whether the pitch may change.
-            pivot: clip frame at which a change of speed leaves the place as it is.
+            change, pivot, tried, max_steps: as `kernels.climbed` takes them.
         """
         warp, alignment = start
         (alignment, speed, pitch), fit = kernels.climbed(
@@ -139,8 +139,8 @@ class ClipMap:
             (alignment, warp.speed, warp.pitch),
             change,
             pivot,
-            (CLIMBING, SHIFTS),
-            MAX_STEPS,
+            tried,
+            max_steps,
         )
         return (Warp(speed=speed, pitch=pitch), alignment), fit
 

@@ -186,20 +186,6 @@ def hits(
 
 
 @compiled
-def grouped(group: Indices, n_groups: int) -> tuple[Indices, Indices]:
-    """Places of the members of group 0, in order, then of group 1, …; and where each group begins and the last ends."""
-    begins = np.zeros(n_groups + 1, np.int64)
-    for i in range(len(group)):
-        begins[group[i] + 1] += 1
-    begins = np.cumsum(begins)
-    at, places = begins.copy(), np.empty(len(group), np.int64)
-    for i in range(len(group)):
-        places[at[group[i]]] = i
-        at[group[i]] += 1
-    return places, begins
-
-
-@compiled
 def bins_of(track_id: Indices, there: Frames, here: Frames, some: Indices, speed: float) -> Indices:
     """Bin of the time-offset histogram of some of the hits: their track, and where in it the clip begins."""
     bins = np.empty(len(some), np.int64)
@@ -297,7 +283,6 @@ def warm_up() -> None:
     columns, hits_ = np.zeros(1, np.int64), np.zeros(1, np.int32)
     weight, extent = np.ones(1), (1, 1, 0, 0, 0, 1)
     hits((columns, columns, hits_), (columns, columns, columns), hits_, weight)
-    grouped(columns, 1)
     bins_of(columns, hits_, hits_, columns, 1.0)
     summits(columns, weight, columns, 1)
     cells = np.zeros(1, np.float32)

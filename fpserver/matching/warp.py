@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fpserver.matching.evidence import SHIFTS, ClipMap
+from fpserver.matching.evidence import ClipMap, Place
 from fpserver.terms import Candidate, Peaks, Warp
 
 STEP = 0.004  # between hypotheses, ln: 250 bins become one more
@@ -19,6 +19,9 @@ TEMPO_STEP = 0.016  # a pair's bins stay as they are, and its frames become half
 WIDE_STEP = 0.008  # of speed and tempo where a candidate is settled
 SPEEDS = 0.85, 1.15  # times as fast; for speed and tempo
 PITCHES = 2 ** (-4 / 12), 2 ** (4 / 12)  # four semitones down and up
+CLIMBING = np.array([0.003, 0.001])  # steps, ln; the coarse ones first
+MAX_STEPS = 12  # of each size
+SHIFTS = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])  # frames, tried with each step
 MIN_GAIN = 1.08  # a clip that fits better by this is no longer called unchanged
 MIN_NATS = 12.0  # and by this at least: in a clip of few peaks so many tries bring as much by chance
 
@@ -51,7 +54,7 @@ def refined(clip_map: ClipMap, candidate: Candidate, peaks: Peaks) -> Candidate:
     """A warped candidate at the best fit nearby; what was not changed stays as it is."""
     change = _change_of(candidate.warp)
     start = candidate.warp, candidate.alignment
-    (best, alignment), _ = clip_map.climbed(peaks, start, change=change, pivot=clip_map.n_frames / 2)
+    (best, alignment), _ = _climbed(clip_map, peaks, start, change, pivot=clip_map.n_frames / 2)
     return replace(candidate, warp=best, alignment=alignment)
 
 
@@ -74,7 +77,7 @@ def settled(clip_map: ClipMap, candidate: Candidate, peaks: Peaks, *, agrees: tu
     starts = [(warp, at_pivot - warp.speed * pivot) for warp in warps]
     fits = clip_map.fits(peaks, starts)
     climbs = [
-        clip_map.climbed(peaks, starts[i], change=change, pivot=pivot)
+        _climbed(clip_map, peaks, starts[i], change, pivot=pivot)
         for i in np.argsort(-fits, kind="stable")[:MAX_CLIMBS]
         for change in (SPEED, TEMPO)
     ]
@@ -84,6 +87,15 @@ def settled(clip_map: ClipMap, candidate: Candidate, peaks: Peaks, *, agrees: tu
     if best <= max(MIN_GAIN * unchanged, unchanged + MIN_NATS, 0.0):
         return candidate
     return replace(candidate, warp=warp, alignment=alignment)
+
+
+def _climbed(
+    clip_map: ClipMap, peaks: Peaks, start: Place, change: Change, *, pivot: float
+) -> tuple[Place, float]:
+    """(place, its fit) at the top of the hill on which the start stands; each step may also shift the clip."""
+    return clip_map.climbed(
+        peaks, start, change=change, pivot=pivot, tried=(CLIMBING, SHIFTS), max_steps=MAX_STEPS
+    )
 
 
 def _change_of(warp: Warp) -> Change:
