@@ -4,7 +4,8 @@
 --
 -- Every function gets the names it may touch as KEYS, made by keys.py: whole keys, or the beginning of the keys of
 -- buckets and tails. Keys beyond KEYS are those beginnings plus a bucket; they carry the shard's hash tag, so they are
--- in the slot of KEYS[1], which is all that a Cluster asks of a function.
+-- in the slot of KEYS[1], which is all that a Cluster asks of a function. No key is just such a beginning: while a slot
+-- moves key by key, its node misses that one among KEYS and refuses the whole call, so nothing is done by halves.
 --
 -- Always true: a posting list's first HEAD_BYTES are a field of its bucket, the rest, if any, its tail; a tail exists
 -- only behind a full head. So a bucket stays a listpack whatever its hashes, an append never copies a long list, and a

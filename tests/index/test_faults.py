@@ -15,13 +15,14 @@ from redis.crc import key_slot
 
 from fpserver.config import IndexConfig, RedisConfig
 from fpserver.errors import StoreUnavailable
-from fpserver.index import keys
+from fpserver.index import keys, store
 from fpserver.index.store import Index
+from fpserver.store.cluster import HOST, Node
 from fpserver.store.connect import Client, open_store
-from fpserver.terms import Fingerprint, Window
+from fpserver.terms import Fingerprint, Landmarks, Window
 from tests.index.cluster import Cluster, go_on, joined, kill, pause
 from tests.index.conftest import STAMP, new_index
-from tests.index.making import Model, fingerprint, hits
+from tests.index.making import Model, fingerprint, hits, track_peaks
 
 ASKED = np.arange(2000, dtype=np.uint32)
 
@@ -206,6 +207,45 @@ class TestCluster:
         cluster.end_move(slot, target, source)
         found = await index.lookup(ASKED)
         assert hits(found, ASKED) == model.lookup(ASKED)
+
+    @pytest.mark.parametrize("kind", ["tracks", "doing", "n_postings", "b:", "t:"])
+    async def test_whichever_keys_of_a_shard_have_moved_nothing_is_written_or_cut_twice(
+        self, cluster: Cluster, cluster_client: Client, monkeypatch: pytest.MonkeyPatch, kind: str
+    ) -> None:
+        monkeypatch.setattr(store, "MAX_POSTINGS_PER_ADDITION", 100)
+        monkeypatch.setattr(store, "MAX_HASHES_PER_REMOVAL", 2)
+        source, target = cluster.nodes[:2]
+        shard = next(shard for shard in range(16) if key_slot(b"%d" % shard) in source.slots)
+        slot, prefix = key_slot(b"%d" % shard), f"fp:{{{shard}}}:{kind}"
+        some = ASKED[keys.shards_of(ASKED, n_shards=16) == shard][[0, 1, -2, -1]]
+        landmarks = Landmarks(hash=np.repeat(some, 90), offset=np.tile(np.arange(90, dtype=np.int32), 4))
+        given = Fingerprint(landmarks=landmarks, peaks=track_peaks(np.random.default_rng(1), n_peaks=3))
+        one, two = shard + 1, shard + 2  # their peaks are in other shards
+        index, model = await new_index(cluster_client), Model()
+        await index.add(one, given)
+        await index._write(index._pack_addition(two, landmarks)[shard][:1])
+        for track_id in (one, two):
+            model.add(track_id, landmarks)
+
+        async def half_moved(origin: Node, goal: Node, change: Callable[[], Awaitable[object]]) -> None:
+            names = [
+                name for name in origin.redis.cluster("GETKEYSINSLOT", slot, 100) if name.startswith(prefix)
+            ]
+            assert names
+            cluster.begin_move(slot, origin, goal)
+            origin.redis.migrate(HOST, goal.port, names, 0, 5000)
+            with pytest.raises(StoreUnavailable):
+                await change()
+            cluster.end_move(slot, origin, goal)
+            await change()
+            found = await index.lookup(ASKED)
+            assert hits(found, ASKED) == model.lookup(ASKED)
+            assert found.n_indexed == model.n_postings
+
+        await half_moved(source, target, lambda: index.add(two, given))
+        await index._write(index._pack_removal(one, some)[shard][:1])
+        model.remove(one)
+        await half_moved(target, source, lambda: index.remove(one, landmarks))
 
     async def test_nodes_answer_in_parallel(
         self, cluster: Cluster, cluster_client: Client, given: Fingerprint
