@@ -59,7 +59,7 @@ end
 -- add: KEYS tracks, doing, n_postings, bucket prefix, tail prefix; ARGV track_id, chunk, n_chunks, packed postings.
 -- Answers 1 (written), 0 (was there already), -1 (the track is being removed, or an earlier chunk is missing).
 -- `doing` counts the chunks written of a track; the last chunk turns the count into the track's bit in `tracks`.
--- Everything is read before anything is written: a read that fails (its slot is on the move) leaves nothing half done.
+-- Everything is read before anything is written: a read that fails leaves nothing half done.
 local function add(keys, args)
   local call, sub, char = redis.call, string.sub, string.char
   local tracks, doing, n_postings, buckets, tails = unpack(keys)

@@ -30,15 +30,20 @@ class Cluster(LocalCluster):
         target.redis.cluster("SETSLOT", slot, "IMPORTING", source.redis.cluster("MYID").decode())
         source.redis.cluster("SETSLOT", slot, "MIGRATING", target.redis.cluster("MYID").decode())
 
-    def carry(self, slot: int, source: Node, target: Node, *, n_keys: int) -> None:
-        """Move some of the slot's keys, if there are any."""
-        if names := source.redis.cluster("GETKEYSINSLOT", slot, n_keys):
+    def carry(
+        self, slot: int, source: Node, target: Node, *, n_keys: int = 1000, beginning: str = ""
+    ) -> list[str]:
+        """Move some of the slot's keys, if there are any: of the first `n_keys` those that begin like this."""
+        in_slot: list[str] = source.redis.cluster("GETKEYSINSLOT", slot, n_keys)
+        names = [name for name in in_slot if name.startswith(beginning)]
+        if names:
             source.redis.migrate(HOST, target.port, names, 0, 5000)
+        return names
 
     def end_move(self, slot: int, source: Node, target: Node) -> None:
         """Move the other keys, and the slot."""
         while source.redis.cluster("COUNTKEYSINSLOT", slot):
-            self.carry(slot, source, target, n_keys=1000)
+            self.carry(slot, source, target)
         for node in (target, source):
             node.redis.cluster("SETSLOT", slot, "NODE", target.redis.cluster("MYID").decode())
 

@@ -17,7 +17,7 @@ from fpserver.config import IndexConfig, RedisConfig
 from fpserver.errors import StoreUnavailable
 from fpserver.index import keys, store
 from fpserver.index.store import Index
-from fpserver.store.cluster import HOST, Node
+from fpserver.store.cluster import Node
 from fpserver.store.connect import Client, open_store
 from fpserver.terms import Fingerprint, Landmarks, Window
 from tests.index.cluster import Cluster, go_on, joined, kill, pause
@@ -33,6 +33,10 @@ async def filled(client: Client, given: Fingerprint, **settings: int | float) ->
         await index.add(track_id, given)
         model.add(track_id, given.landmarks)
     return index, model
+
+
+def shards_on(node: Node) -> list[int]:
+    return [shard for shard in range(16) if key_slot(b"%d" % shard) in node.slots]
 
 
 @pytest.fixture
@@ -155,7 +159,7 @@ class TestCluster:
     ) -> None:
         index, model = await filled(cluster_client, given, shard_timeout_s=1.0, write_timeout_s=1.0)
         gone = cluster.nodes[1]
-        shards_gone = [shard for shard in range(16) if key_slot(b"%d" % shard) in gone.slots]
+        shards_gone = shards_on(gone)
         {"pause": pause, "kill": kill}[how](gone)
         try:
             for _ in range(3):
@@ -186,7 +190,7 @@ class TestCluster:
         """Key by key migration: keys that have left look empty to a function, unless the node objects."""
         index, model = await filled(cluster_client, given)
         source, target = cluster.nodes[:2]
-        shard = next(shard for shard in range(16) if key_slot(b"%d" % shard) in source.slots)
+        shard = shards_on(source)[0]
         slot = key_slot(b"%d" % shard)
         cluster.begin_move(slot, source, target)
         cluster.carry(slot, source, target, n_keys=20)
@@ -215,8 +219,8 @@ class TestCluster:
         monkeypatch.setattr(store, "MAX_POSTINGS_PER_ADDITION", 100)
         monkeypatch.setattr(store, "MAX_HASHES_PER_REMOVAL", 2)
         source, target = cluster.nodes[:2]
-        shard = next(shard for shard in range(16) if key_slot(b"%d" % shard) in source.slots)
-        slot, prefix = key_slot(b"%d" % shard), f"fp:{{{shard}}}:{kind}"
+        shard = shards_on(source)[0]
+        slot = key_slot(b"%d" % shard)
         some = ASKED[keys.shards_of(ASKED, n_shards=16) == shard][[0, 1, -2, -1]]
         landmarks = Landmarks(hash=np.repeat(some, 90), offset=np.tile(np.arange(90, dtype=np.int32), 4))
         given = Fingerprint(landmarks=landmarks, peaks=track_peaks(np.random.default_rng(1), n_peaks=3))
@@ -228,12 +232,8 @@ class TestCluster:
             model.add(track_id, landmarks)
 
         async def half_moved(origin: Node, goal: Node, change: Callable[[], Awaitable[object]]) -> None:
-            names = [
-                name for name in origin.redis.cluster("GETKEYSINSLOT", slot, 100) if name.startswith(prefix)
-            ]
-            assert names
             cluster.begin_move(slot, origin, goal)
-            origin.redis.migrate(HOST, goal.port, names, 0, 5000)
+            assert cluster.carry(slot, origin, goal, beginning=f"fp:{{{shard}}}:{kind}")
             with pytest.raises(StoreUnavailable):
                 await change()
             cluster.end_move(slot, origin, goal)
@@ -269,7 +269,7 @@ class TestCluster:
             gone = cluster.masters[1]
             here = ~np.isin(
                 keys.shards_of(ASKED, n_shards=16),
-                [shard for shard in range(16) if key_slot(b"%d" % shard) in gone.slots],
+                shards_on(gone),
             )
             kill(gone)
             n_degraded = 0
