@@ -13,7 +13,7 @@ Ellis, "Robust landmark-based audio fingerprinting", 2009 (density-limited peaks
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import rfft
-from scipy.ndimage import maximum_filter1d, uniform_filter1d
+from scipy.ndimage import uniform_filter1d
 
 from fpserver.config import FingerprintConfig
 from fpserver.terms import Constellation, Samples
@@ -25,7 +25,7 @@ RANGE_DB = 75.0  # below the loudest cell of the surroundings; deeper cells coun
 FLOOR_DB = -110.0  # of full scale; quieter cells are silence, whatever stands out there
 MIN_LEVEL_DB = 3.0
 LEVEL_STEP_DB = 0.25
-BLOCK_FRAMES = 4096  # 24 MB of float32 at a time
+BLOCK_FRAMES = 512  # 3 MB of float32 at a time: larger blocks are slower, they leave the processor's cache
 CONTEXT_FRAMES = 2 * WHITENING_FRAMES + PEAK_FRAMES  # the floor of the cells whose mean a peak needs
 
 Spectrogram = npt.NDArray[np.float32]  # (n_frames, n_bins) of the band, dB
@@ -106,14 +106,18 @@ _NO_PEAKS = np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.uint8)
 
 
 def log_spectrogram(samples: Samples, config: FingerprintConfig) -> Spectrogram:
-    """Log power of the band in dB of full scale, Hann window, (n_frames, n_bins)."""
+    """Log power of the band in dB of full scale, Hann window, (n_frames, n_bins).
+
+    The logarithm is taken in 64 bits and rounded: in 32, numpy's last bit depends on the processor.
+    """
     first, last = band(config)
     window = np.hanning(config.window + 1)[:-1].astype(np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(samples, config.window)[:: config.hop]
     spectrum = rfft(frames * window, axis=1)[:, first:last]
     power = spectrum.real**2 + spectrum.imag**2
-    full_scale = np.float32((window.sum() / 2) ** 2)
-    decibels: Spectrogram = 10 * np.log10(np.maximum(power / full_scale, np.float32(1e-12)))
+    power /= np.float32((window.sum() / 2) ** 2)
+    np.maximum(power, np.float32(1e-12), out=power)
+    decibels: Spectrogram = (np.log(power, dtype=np.float64) * (10 / np.log(10))).astype(np.float32)
     return decibels
 
 
@@ -123,13 +127,26 @@ def whiten(decibels: Spectrogram) -> Spectrogram:
     Cells deeper than RANGE_DB under the loudest of the surrounding frames count as just so deep: how loud a
     recording is changes nothing, and neither does what an encoder leaves in the gaps.
     """
-    n_frames = 2 * WHITENING_FRAMES + 1
-    loudest = maximum_filter1d(decibels.max(axis=1), n_frames, mode="nearest")
+    loudest = _running_maximum(decibels.max(axis=1), WHITENING_FRAMES)
     floored = np.maximum(decibels, np.maximum(loudest - np.float32(RANGE_DB), np.float32(FLOOR_DB))[:, None])
     mean = uniform_filter1d(floored, 2 * WHITENING_BINS + 1, axis=1, mode="nearest")
-    mean = uniform_filter1d(mean, n_frames, axis=0, mode="nearest")
+    mean = uniform_filter1d(mean, 2 * WHITENING_FRAMES + 1, axis=0, mode="nearest")
     whitened: Spectrogram = floored - mean
     return whitened
+
+
+def _running_maximum(values: npt.NDArray[np.float32], half_width: int) -> npt.NDArray[np.float32]:
+    """Along the first axis, the largest within ±half_width; the same shape.
+
+    The largest of 2, 4, 8, … at a time, then of two overlapping runs: a tenth of the time of scipy's filter.
+    """
+    edges = [(half_width, half_width), *[(0, 0)] * (values.ndim - 1)]
+    largest, run = np.pad(values, edges, constant_values=-np.inf), 1
+    while run <= half_width:
+        largest = np.maximum(largest[:-run], largest[run:])
+        run *= 2
+    rest = 2 * half_width + 1 - run
+    return np.maximum(largest[:-rest], largest[rest:])
 
 
 def _block_peaks(
@@ -140,8 +157,7 @@ def _block_peaks(
     first, last = max(0, start - CONTEXT_FRAMES), min(n_frames, stop + CONTEXT_FRAMES)
     piece = samples[first * config.hop : (last - 1) * config.hop + config.window]
     whitened = whiten(log_spectrogram(piece, config))
-    summit = maximum_filter1d(whitened, 2 * PEAK_BINS + 1, axis=1, mode="nearest")
-    summit = maximum_filter1d(summit, 2 * PEAK_FRAMES + 1, axis=0, mode="nearest")
+    summit = _running_maximum(_running_maximum(whitened, PEAK_FRAMES).T, PEAK_BINS).T
     is_peak = (whitened == summit) & (whitened >= MIN_LEVEL_DB)
     frame, bin_ = np.nonzero(is_peak[start - first : stop - first])
     level = whitened[start - first : stop - first][frame, bin_]
