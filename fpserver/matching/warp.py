@@ -24,6 +24,7 @@ MAX_STEPS = 12  # of each size
 SHIFTS = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])  # frames, tried with each step
 MIN_GAIN = 1.08  # a clip that fits better by this is no longer called unchanged
 MIN_NATS = 12.0  # and by this at least: in a clip of few peaks so many tries bring as much by chance
+MIN_MOVED = 1.0  # frames that a change of tempo must move the clip's ends by: a smaller one no peak can tell
 
 MOST = 0.85  # of a clip that agrees if its speed is right
 MAX_CLIMBS = 3
@@ -82,6 +83,10 @@ def settled(clip_map: ClipMap, candidate: Candidate, peaks: Peaks, *, agrees: tu
         for change in (SPEED, TEMPO)
     ]
     (warp, alignment), best = max(climbs, key=lambda climb: climb[1])
+    if candidate.warp.speed == 1 and warp.pitch == candidate.warp.pitch:
+        moved = abs(np.log(warp.speed)) * clip_map.n_frames / 2
+        if moved < MIN_MOVED:
+            return candidate
     shifted = [(candidate.warp, candidate.alignment + shift) for shift in SHIFTS]
     unchanged = float(clip_map.fits(peaks, shifted).max())
     if best <= max(MIN_GAIN * unchanged, unchanged + MIN_NATS, 0.0):

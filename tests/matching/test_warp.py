@@ -153,3 +153,18 @@ def test_a_clip_of_a_second_is_not_called_another_speed_because_one_of_many_fits
         as_it_is = Candidate(track_id=1, alignment=300.0, warp=Warp(), votes=3.0, n_votes=9)
         n_unchanged += settled(clip_map, as_it_is, track, agrees=(3, n_frames - 3)) is as_it_is
     assert n_unchanged == n_clips
+
+
+@pytest.mark.parametrize(
+    ("speed", "n_frames", "told"), [(1.004, 215, False), (1.06, 14, False), (1.015, 215, True)]
+)
+def test_a_tempo_that_moves_the_clips_ends_by_less_than_a_frame_is_not_told(
+    rng: np.random.Generator, speed: float, n_frames: int, told: bool
+) -> None:
+    track = random_track(rng, n_frames=800, per_frame=6)
+    clip = played(track, Warp(speed=speed), first=300, n_frames=n_frames)
+    clip_map = ClipMap(clip, levels_from_peaks(clip, CONFIG), first_bin=band(CONFIG)[0])
+    middle = 300 + (speed - 1) * n_frames / 2
+    as_it_is = Candidate(track_id=1, alignment=middle, warp=Warp(), votes=3.0, n_votes=9)
+    found = settled(clip_map, as_it_is, track, agrees=(0, n_frames - 1))
+    assert (found.warp.speed != 1) == told
