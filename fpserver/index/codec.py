@@ -1,10 +1,6 @@
-"""What the index writes and sends, packed and parsed. All numbers are big endian.
+"""What the index sends and is answered, packed and parsed. All numbers are big endian.
 
-A posting, 6 bytes:
-
-    | track_id : 28 | offset : 20 |
-
-Lists by bucket, columns one after the other (question of a lookup or removal):
+Lists by bucket, columns one after the other (question of a lookup):
 
     | n_buckets : 32 | bucket : 32 × n_buckets | n_lists : 8 × n_buckets | low : 8 × Σ n_lists |
 
@@ -14,25 +10,29 @@ What is added to them, one chunk of a track:
 
 The answer to a lookup, lists in the order asked:
 
-    | n_indexed : 64 | length : 32 × n_hashes | posting : 48 × Σ length |        length ≥ 2^31: not read, so much longer
+    | n_indexed : 64 | length : 32 × n_hashes | list × n_hashes |        length ≥ 2^31: not read, so much longer
 
-Tracks' peaks are laid out in peaks.py.
+Lists put in the place of others, each only if that still begins with what was read of it (so many bytes of its head and
+of its tail, of a digest):
+
+    | lists by bucket | n_head : 8 × Σ n_lists | n_tail : 32 × Σ | sha1 : 40 digits × Σ | n_bytes : 32 × Σ | list × Σ |
+
+Lists are laid out in lists.py, tracks' peaks in peaks.py.
 """
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from fpserver.errors import AudioTooLong, InvalidRequest
+from fpserver.index import lists
 from fpserver.index.keys import FIELD_BITS, FIELD_MASK
-from fpserver.terms import Frames, Hashes, TrackIds
+from fpserver.index.lists import MAX_OFFSET, MAX_TRACK_ID
+from fpserver.terms import Frames, Hashes
 
-POSTING_BYTES = 6
-HEAD_BYTES = 252  # of a list, in its bucket; functions.lua has the same
-OFFSET_BITS = 20
-MAX_OFFSET = (1 << OFFSET_BITS) - 1
-MAX_TRACK_ID = (1 << 28) - 1
 LEFT_OUT = 1 << 31
 
 
@@ -48,23 +48,7 @@ def pack_postings(track_id: int, offsets: Frames) -> bytes:
         raise AudioTooLong(
             f"track {track_id} has a landmark at frame {offsets.max()}, the index holds frames of 0..{MAX_OFFSET}"
         )
-    return pack_columns(np.full(len(offsets), track_id, np.int64), offsets)
-
-
-def pack_columns(track_ids: TrackIds, offsets: Frames) -> bytes:
-    """Postings whose numbers are known to fit."""
-    words = np.empty((len(offsets), 3), ">u2")
-    words[:, 0] = track_ids >> 12
-    words[:, 1] = ((track_ids & 0xFFF) << 4) | (offsets >> 16)
-    words[:, 2] = offsets & 0xFFFF
-    return words.tobytes()
-
-
-def unpack_postings(packed: bytes) -> tuple[TrackIds, Frames]:
-    """(track_id, offset) of each posting."""
-    words = np.frombuffer(packed, ">u2").reshape(-1, 3).astype(np.int32)
-    track_id = (words[:, 0].astype(np.int64) << 12) | (words[:, 1] >> 4)
-    return track_id, ((words[:, 1] & 0xF) << 16) | words[:, 2]
+    return lists.plain(np.full(len(offsets), track_id, np.int64), offsets)
 
 
 def pack_question(hashes: Hashes) -> bytes:
@@ -85,13 +69,37 @@ def pack_chunk(track_id: int, hashes: Hashes, offsets: Frames) -> bytes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """A list to be put in the place of another."""
+
+    read: bytes  # of the other, its head before its tail
+    n_head: int  # bytes of it that are head
+    new: bytes
+
+
+def pack_replacements(hashes: Hashes, replacements: Sequence[Replacement]) -> bytes:
+    """Replacements of the lists of hashes that are sorted and unique."""
+    n_tail = [len(each.read) - each.n_head for each in replacements]
+    return b"".join(
+        [
+            pack_question(hashes),
+            bytes(each.n_head for each in replacements),
+            np.array(n_tail, ">u4").tobytes(),
+            *(hashlib.sha1(each.read, usedforsecurity=False).hexdigest().encode() for each in replacements),
+            np.array([len(each.new) for each in replacements], ">u4").tobytes(),
+            *(each.new for each in replacements),
+        ]
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What one lookup function call found."""
 
     n_indexed: int  # postings in the shard
     sizes: npt.NDArray[np.int64]  # postings found for each hash, 0 where its list was not read
     left_out: npt.NDArray[np.int64]  # postings of each hash's list where it was not read, 0 where it was
-    postings: bytes  # of all hashes, packed
+    lists: bytes  # of all hashes, as stored
 
 
 def unpack_answer(packed: bytes, n_hashes: int) -> Answer:
@@ -102,5 +110,5 @@ def unpack_answer(packed: bytes, n_hashes: int) -> Answer:
         n_indexed=int.from_bytes(packed[:8], "big"),
         sizes=np.where(left_out, 0, sizes),
         left_out=left_out,
-        postings=packed[8 + 4 * n_hashes :],
+        lists=packed[8 + 4 * n_hashes :],
     )

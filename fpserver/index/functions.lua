@@ -7,12 +7,14 @@
 -- in the slot of KEYS[1], which is all that a Cluster asks of a function. No key is just such a beginning: while a slot
 -- moves key by key, its node misses that one among KEYS and refuses the whole call, so nothing is done by halves.
 --
--- Always true: a posting list's first HEAD_BYTES are a field of its bucket, the rest, if any, its tail; a tail exists
--- only behind a full head. So a bucket stays a listpack whatever its hashes, an append never copies a long list, and a
--- reader knows a list's length without reading it.
+-- Always true: a posting list's head, of HEAD_BYTES at most, is a field of its bucket, the rest, if any, its tail; what is
+-- added goes into the tail only behind a full head. A list is plain or, if its head begins with a marker, sealed
+-- (lists.py): then its tail begins with code. So a bucket stays a listpack whatever its hashes, an append never copies a
+-- long list, and a reader knows a list's length without reading it.
 
 local HEAD_BYTES = 252 -- 42 postings; 128 such fields and the listpack is 33 kB
 local POSTING_BYTES = 6
+local MARKER_BYTES = 12
 local LEFT_OUT = 2147483648 -- in a lookup's answer added to the length of a list that is not read
 local REMOVING = "removing"
 local BLOCK_FRAMES = 128 -- of a track's peaks
@@ -116,70 +118,90 @@ local function add(keys, args)
   return 1
 end
 
--- A list without the postings that begin with `start` (3 bytes) and `nibble`; and how many were cut.
-local function cut(list, start, nibble)
-  local find, sub = string.find, string.sub
-  local kept, from, n_cut = {}, 1, 0
-  local at = find(list, start, 1, true)
-  while at do
-    if (at - 1) % POSTING_BYTES == 0 and bit.rshift(string.byte(list, at + 3), 4) == nibble then
-      kept[#kept + 1] = sub(list, from, at - 1)
-      from, n_cut = at + POSTING_BYTES, n_cut + 1
-      at = find(list, start, from, true)
-    else
-      at = find(list, start, at + 1, true)
-    end
-  end
-  kept[#kept + 1] = sub(list, from)
-  return table.concat(kept), n_cut
-end
-
--- remove: KEYS as add; ARGV track_id, 1 when this is the last chunk else 0, packed question. Answers postings cut.
--- From the first chunk to the last the track is marked as being removed, so nobody adds to it meanwhile.
-local function remove(keys, args)
-  local call, sub, char = redis.call, string.sub, string.char
-  local tracks, doing, n_postings, buckets, tails = unpack(keys)
-  local track_id, is_last, question = args[1], args[2] == "1", args[3]
-  local packed_id = struct.pack(">I4", tonumber(track_id) * 16)
-  local start, nibble = sub(packed_id, 1, 3), bit.rshift(string.byte(packed_id, 4), 4)
-  local changes, n_cut = {}, 0
-  each_bucket(question, function(bucket, lows)
-    local names = names_of(lows)
-    local lists = call("HMGET", buckets .. bucket, unpack(names))
-    for i = 1, #lows do
-      local list = lists[i]
-      local tail = tails .. bucket .. char(lows[i])
-      if list and #list == HEAD_BYTES then
-        list = list .. (call("GET", tail) or "")
-      end
-      local kept, n = cut(list or "", start, nibble)
-      if n > 0 then
-        changes[#changes + 1] = { buckets .. bucket, names[i], tail, #list, kept }
-        n_cut = n_cut + n
-      end
-    end
-  end)
-  for _, change in ipairs(changes) do
-    local bucket, name, tail, size, kept = unpack(change)
-    if #kept == 0 then
-      call("HDEL", bucket, name)
-    else
-      call("HSET", bucket, name, sub(kept, 1, HEAD_BYTES))
-    end
-    if #kept > HEAD_BYTES then
-      call("SET", tail, sub(kept, HEAD_BYTES + 1))
-    elseif size > HEAD_BYTES then
-      call("DEL", tail)
-    end
-  end
-  call("DECRBY", n_postings, n_cut)
+-- removal: KEYS as add; ARGV track_id, 1 when all its postings are cut else 0. Until then nobody adds to the track.
+local function removal(keys, args)
+  local call = redis.call
+  local tracks, doing = keys[1], keys[2]
+  local track_id, is_done = args[1], args[2] == "1"
   call("SETBIT", tracks, track_id, 0)
-  if is_last then
+  if is_done then
     call("HDEL", doing, track_id)
   else
     call("HSET", doing, track_id, REMOVING)
   end
-  return n_cut
+  return 1
+end
+
+-- Postings and bytes of a list's code, if it is sealed; else nil.
+local function sealed_of(head)
+  local a, b, c, d = string.byte(head, 1, 4)
+  if a == 0 and b == 0 and c == 0 and d == 0 then
+    return struct.unpack(">I4I4", head, 5)
+  end
+end
+
+-- Postings of a list.
+local function size_of(head, tail_bytes)
+  local n_sealed, n_bytes = sealed_of(head)
+  if n_sealed then
+    return n_sealed + (#head - MARKER_BYTES + tail_bytes - n_bytes) / POSTING_BYTES
+  end
+  return (#head + tail_bytes) / POSTING_BYTES
+end
+
+-- replace: KEYS n_postings, bucket prefix, tail prefix; ARGV packed replacements. Puts lists in the place of those that
+-- still begin with what was read of them, and leaves behind them what was added since. Answers a 1 or a 0 for each.
+local function replace(keys, args)
+  local call, sub, char, byte, read = redis.call, string.sub, string.char, string.byte, struct.unpack
+  local n_postings, buckets, tails = unpack(keys)
+  local blob, stored = args[1], {}
+  local at_head = each_bucket(blob, function(bucket, lows)
+    local names = names_of(lows)
+    local heads = call("HMGET", buckets .. bucket, unpack(names))
+    for i = 1, #lows do
+      local head, tail = heads[i] or "", tails .. bucket .. char(lows[i])
+      local rest = (#head == HEAD_BYTES or sealed_of(head)) and call("GET", tail) or ""
+      stored[#stored + 1] = { buckets .. bucket, names[i], tail, head, rest }
+    end
+  end)
+  local n = #stored
+  local at_tail, at_digest, at_size, at = at_head + n, at_head + 5 * n, at_head + 45 * n, at_head + 49 * n
+  local done, n_more = {}, 0
+  for i = 1, n do
+    local bucket, name, tail, head, rest = unpack(stored[i])
+    local n_head, n_tail = byte(blob, at_head + i - 1), read(">I4", blob, at_tail + 4 * (i - 1))
+    local digest = sub(blob, at_digest + 40 * (i - 1), at_digest + 40 * i - 1)
+    local size = read(">I4", blob, at_size + 4 * (i - 1))
+    local new = sub(blob, at, at + size - 1)
+    at = at + size
+    local same = n_head <= #head and n_tail <= #rest
+    same = same and redis.sha1hex(sub(head, 1, n_head) .. sub(rest, 1, n_tail)) == digest
+    done[i] = same and "1" or "0"
+    if same then
+      local _, n_code = sealed_of(new)
+      local n_marker = n_code and MARKER_BYTES or 0
+      local code_end = n_marker + (n_code or 0)
+      local added = sub(new, code_end + 1) .. sub(head, n_head + 1) .. sub(rest, n_tail + 1)
+      local room = HEAD_BYTES - n_marker
+      local new_head = sub(new, 1, n_marker) .. sub(added, 1, room)
+      local new_rest = sub(new, n_marker + 1, code_end) .. sub(added, room + 1)
+      if #new_head > 0 then
+        call("HSET", bucket, name, new_head)
+      else
+        call("HDEL", bucket, name)
+      end
+      if #new_rest > 0 then
+        call("SET", tail, new_rest)
+      elseif #rest > 0 then
+        call("DEL", tail)
+      end
+      n_more = n_more + size_of(new_head, #new_rest) - size_of(head, #rest)
+    end
+  end
+  if n_more ~= 0 then
+    call("INCRBY", n_postings, n_more)
+  end
+  return table.concat(done)
 end
 
 -- The longest lists that are still read when all together are more than `room` postings: the shortest go first. Answers
@@ -226,13 +248,13 @@ local function lookup(keys, args)
       local list, size = lists[i], 0
       n_sizes = n_sizes + 1
       if list then
-        size = #list
-        if size == HEAD_BYTES then
+        size = #list / POSTING_BYTES
+        local sealed = sealed_of(list)
+        if sealed or #list == HEAD_BYTES then
           local tail = tails .. bucket .. char(byte(question, at_low + i - 1))
-          size = size + call("STRLEN", tail)
-          tail_of[n_sizes] = size > HEAD_BYTES and tail or nil
+          size = size_of(list, call("STRLEN", tail))
+          tail_of[n_sizes] = (sealed or size * POSTING_BYTES > HEAD_BYTES) and tail or nil
         end
-        size = size / POSTING_BYTES
         if size > max_list then
           size = size + LEFT_OUT
         else
@@ -295,6 +317,7 @@ local function windows(keys, args)
 end
 
 redis.register_function("fpserver_index_add", add)
-redis.register_function("fpserver_index_remove", remove)
+redis.register_function("fpserver_index_removal", removal)
+redis.register_function("fpserver_index_replace", replace)
 redis.register_function({ function_name = "fpserver_index_lookup", callback = lookup, flags = { "no-writes" } })
 redis.register_function({ function_name = "fpserver_index_windows", callback = windows, flags = { "no-writes" } })

@@ -13,6 +13,7 @@ them together, and moving, copying and replacing shards is the Cluster's own bus
 bytes, big endian, and <low> one byte: the functions cut them from what they are sent instead of formatting numbers.
 """
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -24,6 +25,7 @@ from fpserver.terms import Hashes
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 STAMP = "fp:index:stamp"
+TAILS = "fp:{*}:t:*"  # pattern of all tails' keys
 
 # A hash h is in bucket h >> 7. Names of fields to 127 take 2 bytes in a listpack, longer ones 3.
 FIELD_BITS = 7
@@ -66,6 +68,16 @@ def peaks(shard: int, track_id: int) -> bytes:
 def peaks_prefix(shard: int) -> str:
     """Beginning of the keys of tracks' peaks."""
     return f"fp:{{{shard}}}:p:"
+
+
+def of_tails(names: Iterable[bytes]) -> dict[int, Hashes]:
+    """The hashes, sorted, of these tails' keys, by shard."""
+    found: dict[int, set[int]] = {}
+    for name in names:
+        prefix, _, end = name.partition(b"}:t:")
+        hash_ = (int.from_bytes(end[:4], "big") << FIELD_BITS) | end[4]
+        found.setdefault(int(prefix.removeprefix(b"fp:{")), set()).add(hash_)
+    return {shard: np.array(sorted(hashes), np.uint32) for shard, hashes in found.items()}
 
 
 def n_postings(shard: int) -> str:

@@ -6,7 +6,7 @@ Always true: every call gets a reply in its place, and what a node refuses or le
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -31,6 +31,7 @@ Reply: TypeAlias = Any  # bytes, int, list or None: what the command answers
 
 STORE_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 CHANGED = (NoConnection, MovedError, ClusterDownError, SlotNotCoveredError)  # another node may hold it now
+NAMES_PER_CALL = 1000
 SINGLE_NODE = "store"  # name of the node that is no Cluster's
 
 
@@ -85,6 +86,24 @@ class Nodes:
             if isinstance(reply, StoreUnavailable):
                 raise reply
         return replies
+
+    async def scan(self, pattern: str, *, timeout_s: float) -> AsyncIterator[list[bytes]]:
+        """Names of keys, some at a time, from all masters; those that are there all along at least once.
+
+        Raises:
+            StoreUnavailable: a node does not answer within `timeout_s`.
+        """
+        everywhere = {} if isinstance(self._client, Redis) else {"target_nodes": RedisCluster.PRIMARIES}
+        names = self._client.scan_iter(match=pattern, count=NAMES_PER_CALL, **everywhere)
+        try:
+            while True:
+                async with asyncio.timeout(timeout_s):
+                    batch = await _next(names, NAMES_PER_CALL)
+                if not batch:
+                    return
+                yield batch
+        except STORE_ERRORS as error:
+            raise StoreUnavailable(f"the store did not say what keys it has: {_said(error)}") from error
 
     async def used_memory_bytes(self, *, timeout_s: float) -> int:
         """Memory used by all masters.
@@ -185,6 +204,15 @@ async def _pipeline_of_node(node: ClusterNode, calls: Sequence[Call]) -> list[Re
     commands = [PipelineCommand(i, *call.command) for i, call in enumerate(calls)]
     await node.execute_pipeline(commands)
     return [command.result for command in commands]
+
+
+async def _next(names: AsyncIterator[bytes], most: int) -> list[bytes]:
+    batch: list[bytes] = []
+    async for name in names:
+        batch.append(name)
+        if len(batch) == most:
+            break
+    return batch
 
 
 def _lacks_function(reply: Reply | Exception) -> bool:

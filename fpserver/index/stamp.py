@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from fpserver.errors import ForeignIndex
 
-LAYOUT = "3"  # of keys and packed values; a change that old data does not survive gets the next number
+LAYOUT = "4"  # of keys and packed values; a change that old data does not survive gets the next number
 
 
 def complete(stamp: Mapping[str, str], *, n_shards: int) -> dict[str, str]:

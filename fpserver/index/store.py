@@ -5,16 +5,18 @@ a track half written or half removed knows which postings it may have; and each 
 written once, however often `add` is repeated.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from itertools import zip_longest
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from fpserver.config import IndexConfig
 from fpserver.errors import Conflict, StoreUnavailable
-from fpserver.index import codec, keys, stamp
+from fpserver.index import codec, keys, lists, stamp
 from fpserver.index import peaks as peaks_codec
 from fpserver.index.nodes import Call, Client, Nodes, Observer, Reply
 from fpserver.terms import Fingerprint, Hashes, IndexStats, Landmarks, Lookup, Peaks, TrackPeaks, Window
@@ -24,8 +26,11 @@ FUNCTIONS = files(__package__).joinpath("functions.lua").read_text(encoding="utf
 
 # How much one call may do, so that it holds a node up for some tens of milliseconds at most.
 MAX_POSTINGS_PER_ADDITION = 2048
-MAX_HASHES_PER_REMOVAL = 512
+MAX_LISTS_PER_REWRITING = 512
+MAX_POSTINGS_PER_REWRITING = 65_536
 MAX_HASHES_PER_QUESTION = 8192
+
+_ALL = codec.LEFT_OUT - 1  # postings
 
 Question: TypeAlias = tuple[int, keys.Indices]  # a shard, and which of the hashes it is asked
 
@@ -44,6 +49,7 @@ class Index:
             ForeignIndex: it was made by other settings.
             StoreUnavailable: the store does not answer.
         """
+        await think(lists.warm_up)
         ours = stamp.complete(fingerprint_stamp, n_shards=self._config.n_shards)
         calls = [
             Call(key=keys.STAMP, command=("SETNX", keys.STAMP, stamp.write(ours))),
@@ -77,13 +83,32 @@ class Index:
         Raises:
             StoreUnavailable: a shard did not answer; repeat it later.
         """
-        removals = await think(self._pack_removal, track_id, np.unique(landmarks.hash))
-        n_cut = 0
-        for calls in _in_step(removals):
-            n_cut += sum(await self._write(calls))
+        by_shard = self._by_shard(np.unique(landmarks.hash))
+        await self._write([self._pack_removal(track_id, shard, is_done=False) for shard in by_shard])
+        n_cut = sum(
+            await asyncio.gather(
+                *(self._rewrite(shard, hashes, without=track_id) for shard, hashes in by_shard.items())
+            )
+        )
+        await self._write([self._pack_removal(track_id, shard, is_done=True) for shard in by_shard])
         shard = keys.peaks_prefix(self._shard_of_track(track_id))
         await self._write([Call(key=shard, command=("UNLINK", self._peaks_key(track_id)))])
         return n_cut
+
+    async def seal(self) -> int:
+        """Seal the posting lists that are worth it, while others read and add; repeat it after a crash anywhere.
+
+        Returns:
+            How many were sealed.
+
+        Raises:
+            StoreUnavailable: a shard did not answer; what is sealed stays so.
+        """
+        n_sealed = 0
+        async for names in self._nodes.scan(keys.TAILS, timeout_s=self._config.write_timeout_s):
+            for shard, hashes in keys.of_tails(names).items():
+                n_sealed += await self._rewrite(shard, hashes)
+        return n_sealed
 
     async def lookup(self, hashes: Hashes, *, max_postings: int | None = None) -> Lookup:
         """The posting lists of these hashes, which are unique; one round trip per node, nodes in parallel.
@@ -168,6 +193,44 @@ class Index:
             raise failures[0]
         return replies
 
+    async def _rewrite(self, shard: int, hashes: Hashes, *, without: int | None = None) -> int:
+        """Read lists of one shard, and put others in their place: sealed ones, or ones without a track.
+
+        What was added in the meantime stays, and a list that was rewritten in the meantime is read again.
+
+        Returns:
+            Postings that were cut, or lists that were sealed.
+        """
+        sizes = (await self._lists(shard, hashes, max_postings=0)).left_out
+        n_done = 0
+        for piece in _pieces(hashes, sizes):
+            left = piece
+            while len(left):
+                answer = await self._lists(shard, left, max_postings=_ALL)
+                wanted, replacements, n_of = await think(_replacements, answer, without)
+                left = left[wanted]
+                if not len(left):
+                    break
+                packed = codec.pack_replacements(left, replacements)
+                call = Call.function("fpserver_index_replace", keys.of_reading(shard), packed)
+                is_done = np.frombuffer((await self._write([call]))[0], np.uint8) == ord("1")
+                n_done += int(n_of[is_done].sum())
+                left = left[~is_done]
+        return n_done
+
+    async def _lists(self, shard: int, hashes: Hashes, *, max_postings: int) -> codec.Answer:
+        """Lists of one shard, or their lengths alone if no posting may be read."""
+        question = codec.pack_question(hashes)
+        call = Call.function(
+            "fpserver_index_lookup", keys.of_reading(shard), max_postings, max_postings, question
+        )
+        return codec.unpack_answer((await self._write([call]))[0], len(hashes))
+
+    def _by_shard(self, hashes: Hashes) -> dict[int, Hashes]:
+        """The hashes of each shard that has some, sorted."""
+        pieces = keys.by_shard(hashes, n_shards=self._config.n_shards, max_items=max(1, len(hashes)))
+        return {shard: hashes[some[0]] for shard, some in enumerate(pieces) if some}
+
     async def _write(self, calls: Sequence[Call]) -> list[Reply]:
         return await self._nodes.demand(calls, timeout_s=self._config.write_timeout_s)
 
@@ -241,22 +304,8 @@ class Index:
             for shard, chunks in enumerate(pieces)
         ]
 
-    def _pack_removal(self, track_id: int, hashes: Hashes) -> list[list[Call]]:
-        """Calls that cut the track's postings: per shard, in the order in which they must be made."""
-        pieces = keys.by_shard(hashes, n_shards=self._config.n_shards, max_items=MAX_HASHES_PER_REMOVAL)
-        return [
-            [
-                Call.function(
-                    "fpserver_index_remove",
-                    keys.of_writing(shard),
-                    track_id,
-                    int(indices is chunks[-1]),
-                    codec.pack_question(hashes[indices]),
-                )
-                for indices in chunks
-            ]
-            for shard, chunks in enumerate(pieces)
-        ]
+    def _pack_removal(self, track_id: int, shard: int, *, is_done: bool) -> Call:
+        return Call.function("fpserver_index_removal", keys.of_writing(shard), track_id, int(is_done))
 
 
 def _in_step(calls_of_shards: list[list[Call]]) -> Iterator[list[Call]]:
@@ -265,10 +314,47 @@ def _in_step(calls_of_shards: list[list[Call]]) -> Iterator[list[Call]]:
         yield [call for call in calls if call is not None]
 
 
+def _pieces(hashes: Hashes, sizes: npt.NDArray[np.int64]) -> list[Hashes]:
+    """Hashes that have lists, in pieces of at most so many hashes and, but for a piece of one, postings."""
+    hashes, sizes = hashes[sizes > 0], sizes[sizes > 0]
+    pieces, first, n_postings = [], 0, 0
+    for i, size in enumerate(sizes.tolist()):
+        n_postings += size
+        if i > first and (i - first == MAX_LISTS_PER_REWRITING or n_postings > MAX_POSTINGS_PER_REWRITING):
+            pieces.append(hashes[first:i])
+            first, n_postings = i, size
+    return [*pieces, hashes[first:]]
+
+
+def _replacements(
+    answer: codec.Answer, without: int | None
+) -> tuple[keys.Indices, list[codec.Replacement], npt.NDArray[np.int64]]:
+    """Which lists get another in their place, these, and how many postings each lacks (or 1: it is sealed)."""
+    stored = lists.unpack(answer.lists, answer.sizes)
+    list_of = np.repeat(np.arange(len(stored.size)), stored.size)
+    keep = stored.track_id != without if without is not None else np.ones(len(list_of), np.bool_)
+    n_kept = np.bincount(list_of[keep], minlength=len(stored.size))
+    wanted = np.flatnonzero(n_kept < stored.size if without is not None else stored.worth_sealing)
+    keep &= np.isin(list_of, wanted)
+    order = np.lexsort((stored.offset[keep], stored.track_id[keep], list_of[keep]))
+    track_id, offset = stored.track_id[keep][order], stored.offset[keep][order]
+    new = lists.packed(track_id, offset, n_kept[wanted])
+    ends, heads = np.cumsum(stored.n_bytes), stored.head_bytes
+    replacements = [
+        codec.Replacement(
+            read=answer.lists[ends[i] - stored.n_bytes[i] : ends[i]], n_head=int(heads[i]), new=each
+        )
+        for i, each in zip(wanted.tolist(), new, strict=True)
+    ]
+    n_of = (stored.size - n_kept)[wanted] if without is not None else np.ones(len(wanted), np.int64)
+    return wanted, replacements, n_of
+
+
 def _lookup_of(questions: Sequence[Question], replies: Sequence[Reply | StoreUnavailable]) -> Lookup:
     """Answers of the function put together, without those that are missing."""
     hash_index = [np.zeros(0, np.int64)]
-    postings: list[bytes] = []
+    sizes = [np.zeros(0, np.int64)]
+    found: list[bytes] = []
     n_indexed: dict[int, int] = {}  # by shard: one of many hashes is asked several questions
     left_out = np.zeros(sum(len(indices) for _, indices in questions), np.int64)
     for (shard, indices), reply in zip(questions, replies, strict=True):
@@ -276,17 +362,18 @@ def _lookup_of(questions: Sequence[Question], replies: Sequence[Reply | StoreUna
             continue
         answer = codec.unpack_answer(reply, len(indices))
         hash_index.append(np.repeat(indices, answer.sizes))
-        postings.append(answer.postings)
+        sizes.append(answer.sizes)
+        found.append(answer.lists)
         n_indexed[shard] = answer.n_indexed
         left_out[indices] = answer.left_out
-    track_id, offset = codec.unpack_postings(b"".join(postings))
+    postings = lists.unpack(b"".join(found), np.concatenate(sizes))
     return Lookup(
         hash_index=np.concatenate(hash_index),
-        track_id=track_id,
-        offset=offset,
+        track_id=postings.track_id,
+        offset=postings.offset,
         n_indexed=sum(n_indexed.values()),
         left_out=left_out,
-        degraded=len(postings) < len(replies),
+        degraded=len(found) < len(replies),
     )
 
 

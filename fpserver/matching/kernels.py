@@ -1,19 +1,14 @@
 """Inner loops of the matching, compiled: one pass over the peaks where numpy takes a dozen over short arrays.
 
-Each is plain Python that runs on its own arguments and nothing else, so it can be read, and called, without a compiler
-(`.py_func`). Sums are made in the order of the peaks, in 64 bits: the same on every machine. They release the
-interpreter's lock while they run.
-
-numba keeps what it compiled beside this file, or in the user's cache where that is not writable.
+Sums are made in the order of the peaks, in 64 bits: the same on every machine.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TypeAlias
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from fpserver.compiling import compiled
 from fpserver.terms import Bins, Frames
 
 Cells: TypeAlias = npt.NDArray[np.float32]  # what a clip's cells say, padded, row after row
@@ -27,16 +22,6 @@ Place: TypeAlias = tuple[float, float, float]
 
 ALIGNMENT_BITS = 32
 ALIGNMENT_BIAS = 1 << 30  # alignments are negative where a clip begins before its track
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def compiled(function: Function) -> Function:
-    """Compile when it is first called; where nothing can be kept on disk, anew in every process."""
-    try:
-        return cast(Function, numba.njit(cache=True, nogil=True)(function))
-    except RuntimeError:  # numba found no folder to write to
-        return cast(Function, numba.njit(nogil=True)(function))
 
 
 @compiled

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from fpserver.config import FingerprintConfig
 from fpserver.fingerprint.landmarks import HASH_BITS, track_landmarks
 from fpserver.index import keys, peaks
-from fpserver.index.codec import OFFSET_BITS
+from fpserver.index.lists import OFFSET_BITS
 from fpserver.terms import TrackPeaks
 from loadtest.bulk_index import Postings
 

@@ -217,7 +217,7 @@ class TestCluster:
         self, cluster: Cluster, cluster_client: Client, monkeypatch: pytest.MonkeyPatch, kind: str
     ) -> None:
         monkeypatch.setattr(store, "MAX_POSTINGS_PER_ADDITION", 100)
-        monkeypatch.setattr(store, "MAX_HASHES_PER_REMOVAL", 2)
+        monkeypatch.setattr(store, "MAX_LISTS_PER_REWRITING", 2)
         source, target = cluster.nodes[:2]
         shard = shards_on(source)[0]
         slot = key_slot(b"%d" % shard)
@@ -243,7 +243,8 @@ class TestCluster:
             assert found.n_indexed == model.n_postings
 
         await half_moved(source, target, lambda: index.add(two, given))
-        await index._write(index._pack_removal(one, some)[shard][:1])
+        await index._write([index._pack_removal(one, shard, is_done=False)])
+        await index._rewrite(shard, some[:2], without=one)
         model.remove(one)
         await half_moved(target, source, lambda: index.remove(one, landmarks))
 

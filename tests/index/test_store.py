@@ -92,16 +92,16 @@ class TestIndex:
     async def test_a_removal_that_broke_off_anywhere_is_completed_by_repeating_it(
         self, index: Index, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(store, "MAX_HASHES_PER_REMOVAL", 7)
+        monkeypatch.setattr(store, "MAX_LISTS_PER_REWRITING", 7)
         model = Model()
         for track_id in range(1, 6):
             given, kept = (fingerprint(rng, n_landmarks=150, spread=100) for _ in range(2))
             await index.add(track_id, given)
             await index.add(100 + track_id, kept)
             model.add(100 + track_id, kept.landmarks)
-            for calls in index._pack_removal(track_id, np.unique(given.landmarks.hash)):
-                for call in calls[: rng.integers(0, len(calls) + 1)]:
-                    await index._write([call])
+            for shard, hashes in index._by_shard(np.unique(given.landmarks.hash)).items():
+                await index._write([index._pack_removal(track_id, shard, is_done=False)])
+                await index._rewrite(shard, hashes[: rng.integers(0, len(hashes) + 1)], without=track_id)
             await index.remove(track_id, given.landmarks)
             asked = np.arange(500, dtype=np.uint32)
             assert hits(await index.lookup(asked), asked) == model.lookup(asked)
@@ -109,14 +109,11 @@ class TestIndex:
             await index.add(track_id, given)  # nothing stands in the way of another try
             await index.remove(track_id, given.landmarks)
 
-    async def test_a_track_half_removed_cannot_be_added(
-        self, index: Index, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(store, "MAX_HASHES_PER_REMOVAL", 7)
+    async def test_a_track_half_removed_cannot_be_added(self, index: Index, rng: np.random.Generator) -> None:
         given = fingerprint(rng)
         await index.add(5, given)
-        removals = index._pack_removal(5, np.unique(given.landmarks.hash))
-        await index._write([next(calls for calls in removals if len(calls) > 1)[0]])
+        shard = next(iter(index._by_shard(given.landmarks.hash)))
+        await index._write([index._pack_removal(5, shard, is_done=False)])
         with pytest.raises(Conflict, match="track 5 is being removed"):
             await index.add(5, given)
         await index.remove(5, given.landmarks)
@@ -144,6 +141,72 @@ class TestIndex:
             found = await index.lookup(asked)
             assert hits(found, asked) == model.lookup(asked)
             assert found.n_indexed == model.n_postings
+
+    async def test_sealed_lists_hold_what_they_held_take_half_and_grow_and_shrink_as_others(
+        self, index: Index, rng: np.random.Generator
+    ) -> None:
+        model, asked = Model(), np.arange(64, dtype=np.uint32) * 64
+        given = {}
+        for track_id in rng.permutation(np.arange(1, 120)).tolist():
+            hashes = np.sort(asked[np.minimum(rng.exponential(12, 100), 63).astype(np.int64)])
+            offset = rng.integers(0, 5000, 100).astype(np.int32)
+            given[track_id] = Fingerprint(
+                landmarks=Landmarks(hash=hashes, offset=offset), peaks=track_peaks(rng, n_peaks=3)
+            )
+        for n, (track_id, each) in enumerate(given.items()):
+            await index.add(track_id, each)
+            model.add(track_id, each.landmarks)
+            if n in (30, 60, 118):
+                before = await tail_bytes(index)
+                n_sealed = await index.seal()
+                assert n_sealed > 0
+                assert await tail_bytes(index) < (0.65 * before if n == 30 else before)
+                assert await index.seal() == 0  # what is sealed is not sealed again
+                assert hits(await index.lookup(asked), asked) == model.lookup(asked)
+        for track_id in list(given)[::-1]:
+            n_before = model.n_postings
+            model.remove(track_id)
+            assert await index.remove(track_id, given[track_id].landmarks) == n_before - model.n_postings
+            if track_id % 10 == 0:
+                found = await index.lookup(asked)
+                assert hits(found, asked) == model.lookup(asked)
+                assert found.n_indexed == model.n_postings
+        assert await tail_bytes(index) == 0
+
+    async def test_sealing_while_others_add_remove_seal_and_read_loses_and_doubles_nothing(
+        self, index: Index, rng: np.random.Generator
+    ) -> None:
+        model, asked = Model(), np.arange(400, dtype=np.uint32)
+        given = {track_id: fingerprint(rng, n_landmarks=400, spread=30) for track_id in range(1, 60)}
+        for track_id in range(1, 40):
+            await index.add(track_id, given[track_id])
+        lasting = Model()
+        for track_id in range(20, 40):
+            lasting.add(track_id, given[track_id].landmarks)
+
+        async def add() -> None:
+            for track_id in range(40, 60):
+                await index.add(track_id, given[track_id])
+
+        async def remove(track_ids: range) -> None:
+            for track_id in track_ids:
+                assert await index.remove(track_id, given[track_id].landmarks) == 400
+
+        async def seal() -> None:
+            for _ in range(5):
+                await index.seal()
+
+        async def read() -> None:
+            for _ in range(20):
+                found = hits(await index.lookup(asked), asked)
+                assert [hit for hit in found if 20 <= hit[1] < 40] == lasting.lookup(asked)
+
+        await asyncio.gather(add(), remove(range(1, 10)), remove(range(10, 20)), seal(), seal(), read())
+        for track_id in range(20, 60):
+            model.add(track_id, given[track_id].landmarks)
+        found = await index.lookup(asked)
+        assert hits(found, asked) == model.lookup(asked)
+        assert found.n_indexed == model.n_postings
 
     async def test_peaks_come_back(self, index: Index, rng: np.random.Generator) -> None:
         given = {track_id: fingerprint(rng, n_peaks=50) for track_id in (1, 2, 17, 300)}
@@ -243,7 +306,7 @@ class TestStamp:
         await client.set(
             keys.STAMP, b'{"fingerprint.hop": "128", "index.layout": "2", "index.n_shards": "16"}'
         )
-        with pytest.raises(ForeignIndex, match="has layout 2, this version of fpserver reads layout 3"):
+        with pytest.raises(ForeignIndex, match="has layout 2, this version of fpserver reads layout 4"):
             await index.open(STAMP)
 
     async def test_two_that_open_a_new_index_at_once_agree(self, client: Client) -> None:
@@ -252,6 +315,12 @@ class TestStamp:
         stamps = [{"fingerprint.hop": str(hop)} for hop in (256, 512)]
         opened = await asyncio.gather(*(index.open(stamp) for stamp in stamps), return_exceptions=True)
         assert [type(each) for each in opened].count(ForeignIndex) == 1
+
+
+async def tail_bytes(index: Index) -> int:
+    """Of all posting lists, beyond their heads."""
+    client = client_of(index)
+    return sum([await client.strlen(name) async for name in client.scan_iter(match=keys.TAILS)])
 
 
 def client_of(index: Index) -> Client:

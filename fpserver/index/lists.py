@@ -1,0 +1,272 @@
+"""Posting lists as they are stored: plain, and sealed.
+
+A plain list is its postings in the order in which they were added, 6 bytes each:
+
+    | track_id : 28 | offset : 20 |
+
+A sealed list begins with a marker that stands where a posting would name track 0:
+
+    | 0 : 32 | n_sealed : 32 | n_bytes : 32 |
+
+Its first `n_sealed` postings are n_bytes of code, about 3 bytes each; what was added since is plain. The store keeps
+the first HEAD_BYTES of a plain list as its head and the rest, if any, as its tail. A sealed list's head is its marker
+and the first plain postings, its tail the code and the plain postings that the head has no room for. So a list grows in
+the same way whether sealed or not, and its length is known from its head and the length of its tail.
+
+The code tells postings sorted by track, then offset, by what each has more than the one before: of its track, and of
+its offset if the track is the same, else the whole offset.
+
+    | k_track : 8 | k_offset : 8 | track, offset, track, offset, … | zeros up to a byte |
+
+A number n is n >> k ones, a zero, and the lowest k bits of n; MAX_ONES ones and no zero say that 32 bits follow.
+
+Golomb, "Run-length encodings", IEEE Trans. Inf. Theory 1966; Rice and Plaunt, "Adaptive variable-length coding", IEEE
+Trans. Commun. 1971; Witten, Moffat and Bell, "Managing Gigabytes", 1999, chapter 3 (gaps of an inverted file).
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fpserver.compiling import compiled
+from fpserver.terms import Frames, TrackIds
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+Sizes: TypeAlias = npt.NDArray[np.int64]
+
+POSTING_BYTES = 6
+HEAD_BYTES = 252  # of a list, in its bucket; functions.lua has the same
+HEAD_POSTINGS = HEAD_BYTES // POSTING_BYTES
+MARKER_BYTES = 12
+OFFSET_BITS = 20
+MAX_OFFSET = (1 << OFFSET_BITS) - 1
+MAX_TRACK_ID = (1 << 28) - 1
+MAX_ONES = 24
+MOST_BYTES = 14  # of a posting in code: two numbers of MAX_ONES and 32 bits
+SHARE_SEALED = 0.8  # a list of which less is sealed is worth sealing anew
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostingLists:
+    """Lists one after the other."""
+
+    size: Sizes  # postings of each list
+    n_sealed: Sizes
+    n_bytes: Sizes  # as stored
+    track_id: TrackIds  # of all postings
+    offset: Frames
+
+    @property
+    def worth_sealing(self) -> npt.NDArray[np.bool_]:
+        """Which are longer than a head, and mostly plain."""
+        return (self.size > HEAD_POSTINGS) & (self.n_sealed < SHARE_SEALED * self.size)
+
+    @property
+    def head_bytes(self) -> Sizes:
+        """How much of each as stored is its head."""
+        plain = np.minimum(self.n_bytes, HEAD_BYTES)
+        fresh = (self.size - self.n_sealed) * POSTING_BYTES
+        return np.where(self.n_sealed > 0, np.minimum(MARKER_BYTES + fresh, HEAD_BYTES), plain)
+
+
+def unpack(packed: bytes, sizes: Sizes) -> PostingLists:
+    """Lists of `sizes` postings, as stored, heads before tails.
+
+    Raises:
+        ValueError: the bytes are not such lists.
+    """
+    data = np.frombuffer(packed, np.uint8)
+    sizes = np.ascontiguousarray(sizes, np.int64)
+    n_sealed, n_bytes = np.zeros_like(sizes), np.zeros_like(sizes)
+    track_id, offset = np.empty(sizes.sum(), np.int64), np.empty(sizes.sum(), np.int32)
+    if not _unpack(data, sizes, n_sealed, n_bytes, track_id, offset):
+        raise ValueError(f"{len(packed)} bytes are not the posting lists of {len(sizes)} hashes")
+    return PostingLists(size=sizes, n_sealed=n_sealed, n_bytes=n_bytes, track_id=track_id, offset=offset)
+
+
+def plain(track_id: TrackIds, offset: Frames) -> bytes:
+    """Postings whose numbers are known to fit."""
+    words = np.empty((len(offset), 3), ">u2")
+    words[:, 0] = track_id >> 12
+    words[:, 1] = ((track_id & 0xFFF) << 4) | (offset >> 16)
+    words[:, 2] = offset & 0xFFFF
+    return words.tobytes()
+
+
+def packed(track_id: TrackIds, offset: Frames, sizes: Sizes) -> list[bytes]:
+    """Lists of `sizes` postings, sorted by track, then offset: plain where they fit a head, else sealed."""
+    long = sizes > HEAD_POSTINGS
+    in_long = np.repeat(long, sizes)
+    codes = iter(_sealed(track_id[in_long], offset[in_long], sizes[long]))
+    heads, at = plain(track_id[~in_long], offset[~in_long]), 0
+    lists = []
+    for size in sizes.tolist():
+        if size > HEAD_POSTINGS:
+            lists.append(next(codes))
+        else:
+            lists.append(heads[at : at + size * POSTING_BYTES])
+            at += size * POSTING_BYTES
+    return lists
+
+
+def _sealed(track_id: TrackIds, offset: Frames, sizes: Sizes) -> list[bytes]:
+    """Marker and code of each of the lists, none of which is empty."""
+    first = np.append(0, np.cumsum(sizes))
+    data = np.zeros(MOST_BYTES * len(track_id) + 2 * len(sizes), np.uint8)
+    ends = np.zeros_like(first)
+    _seal(track_id, offset, first, data, ends[1:])
+    markers = np.zeros((len(sizes), 3), ">u4")
+    markers[:, 1], markers[:, 2] = sizes, np.diff(ends)
+    marker, code, bounds = markers.tobytes(), data[: ends[-1]].tobytes(), ends.tolist()
+    return [
+        marker[MARKER_BYTES * i : MARKER_BYTES * (i + 1)] + code[bounds[i] : bounds[i + 1]]
+        for i in range(len(sizes))
+    ]
+
+
+def split(packed: bytes) -> tuple[bytes, bytes]:
+    """Head and tail of a list that is plain and fits a head, or has nothing but what is sealed."""
+    end = HEAD_BYTES if len(packed) <= HEAD_BYTES and packed[:4] != bytes(4) else MARKER_BYTES
+    return packed[:end], packed[end:]
+
+
+def warm_up() -> None:
+    """Have all of it compiled, or read from where it was kept, so that no clip waits for it."""
+    track_id, offset, one = np.ones(1, np.int64), np.ones(1, np.int32), np.ones(1, np.int64)
+    unpack(_sealed(track_id, offset, one)[0], one)
+
+
+@compiled
+def _unpack(
+    data: Bytes, sizes: Sizes, n_sealed: Sizes, n_bytes: Sizes, track_id: TrackIds, offset: Frames
+) -> bool:
+    """Fill the last four; False where a list does not end where it should."""
+    at, n = 0, 0
+    for i in range(len(sizes)):
+        size, begin = sizes[i], at
+        if size and at + 4 <= len(data) and _u32(data, at) == 0:
+            if at + MARKER_BYTES > len(data):
+                return False
+            n_sealed[i], n_code = _u32(data, at + 4), _u32(data, at + 8)
+            n_fresh = size - n_sealed[i]
+            at += MARKER_BYTES
+            if n_fresh < 0 or at + n_fresh * POSTING_BYTES + n_code > len(data):
+                return False
+            in_head = min(n_fresh, HEAD_POSTINGS - MARKER_BYTES // POSTING_BYTES)
+            _unpack_plain(data, at, track_id[n : n + in_head], offset[n : n + in_head])
+            at, n = at + in_head * POSTING_BYTES, n + in_head
+            code = data[at : at + n_code]
+            if not _unpack_code(code, track_id[n : n + n_sealed[i]], offset[n : n + n_sealed[i]]):
+                return False
+            at, n = at + n_code, n + n_sealed[i]
+            size = n_fresh - in_head
+        if at + size * POSTING_BYTES > len(data):
+            return False
+        _unpack_plain(data, at, track_id[n : n + size], offset[n : n + size])
+        at, n = at + size * POSTING_BYTES, n + size
+        n_bytes[i] = at - begin
+    return at == len(data)
+
+
+@compiled
+def _u32(data: Bytes, at: int) -> int:
+    return (int(data[at]) << 24) | (int(data[at + 1]) << 16) | (int(data[at + 2]) << 8) | int(data[at + 3])
+
+
+@compiled
+def _unpack_plain(data: Bytes, at: int, track_id: TrackIds, offset: Frames) -> None:
+    for i in range(len(track_id)):
+        upper, at_lower = _u32(data, at), at + 4
+        track_id[i] = upper >> 4
+        offset[i] = ((upper & 0xF) << 16) | (int(data[at_lower]) << 8) | int(data[at_lower + 1])
+        at += POSTING_BYTES
+
+
+@compiled
+def _unpack_code(code: Bytes, track_id: TrackIds, offset: Frames) -> bool:
+    """False where the code is not that of so many postings."""
+    if len(code) < 2:
+        return False
+    k_track, k_offset, n_bits = int(code[0]), int(code[1]), 8 * len(code)
+    at, track, frame = 16, 0, 0
+    for i in range(len(track_id)):
+        gap, at = _take(code, at, k_track, n_bits)
+        more, at = _take(code, at, k_offset, n_bits)
+        if at > n_bits:
+            return False
+        track += gap
+        frame = more if gap else frame + more
+        track_id[i], offset[i] = track, frame
+    return n_bits - at < 8
+
+
+@compiled
+def _take(code: Bytes, at: int, k: int, n_bits: int) -> tuple[int, int]:
+    """(number, the bit after it); a bit past the end where there is none."""
+    ones = 0
+    while ones < MAX_ONES and at < n_bits and (code[at >> 3] >> (7 - (at & 7))) & 1:
+        ones, at = ones + 1, at + 1
+    if ones == MAX_ONES:
+        ones, k = 0, 32
+    else:
+        at += 1
+    if k > 32 or at + k > n_bits:
+        return 0, n_bits + 1
+    low, left = 0, k
+    while left:
+        room = 8 - (at & 7)
+        n = min(room, left)
+        low = (low << n) | ((int(code[at >> 3]) >> (room - n)) & ((1 << n) - 1))
+        at, left = at + n, left - n
+    return (ones << k) | low, at
+
+
+@compiled
+def _seal(track_id: TrackIds, offset: Frames, first: Sizes, data: Bytes, ends: Sizes) -> None:
+    """Write the code of each list and tell where it ends."""
+    begin = 0
+    for i in range(len(ends)):
+        tracks, offsets = track_id[first[i] : first[i + 1]], offset[first[i] : first[i + 1]]
+        n = len(tracks)
+        k_track, k_offset = _log2(tracks[n - 1] // n), _log2(int(np.sum(offsets)) // n)
+        data[begin], data[begin + 1] = k_track, k_offset
+        at, track, frame = 8 * begin + 16, 0, 0
+        for j in range(n):
+            gap = tracks[j] - track
+            at = _put(data, at, gap, k_track)
+            at = _put(data, at, offsets[j] if gap else offsets[j] - frame, k_offset)
+            track, frame = tracks[j], offsets[j]
+        begin = (at + 7) >> 3
+        ends[i] = begin
+
+
+@compiled
+def _log2(number: int) -> int:
+    """Of a mean, rounded down: numbers of that mean take fewest bits with about so many told as they are."""
+    k = 0
+    while number > 1:
+        number, k = number >> 1, k + 1
+    return k
+
+
+@compiled
+def _put(data: Bytes, at: int, number: int, k: int) -> int:
+    """The bit after it."""
+    ones = number >> k
+    if ones < MAX_ONES:
+        for _ in range(ones):
+            data[at >> 3] |= 128 >> (at & 7)
+            at += 1
+        at += 1
+    else:
+        for _ in range(MAX_ONES):
+            data[at >> 3] |= 128 >> (at & 7)
+            at += 1
+        k = 32
+    for bit in range(k - 1, -1, -1):
+        if (number >> bit) & 1:
+            data[at >> 3] |= 128 >> (at & 7)
+        at += 1
+    return at
