@@ -1,8 +1,8 @@
 """Have plain loops compiled, where numpy would take a dozen passes over short arrays.
 
 A compiled function is plain Python that runs on its own arguments and nothing else, so it can be read, and called,
-without a compiler (`.py_func`). It releases the interpreter's lock while it runs. numba keeps what it compiled beside the
-file, or in the user's cache where that is not writable.
+without a compiler (`.py_func`). It releases the interpreter's lock while it runs. numba keeps what it compiled beside
+the file, or in the user's cache where that is not writable.
 """
 
 from collections.abc import Callable

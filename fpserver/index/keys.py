@@ -1,6 +1,8 @@
 """Every key of the index, so that the store can be read with this page at hand.
 
     fp:index:stamp          string   JSON of the settings the index was made with
+    fp:index:sealed         string   postings that there were when lists were last sealed
+    fp:index:sealing        string   there while somebody seals; it expires
     fp:{7}:b:<bucket>       hash     heads of the posting lists of 128 hashes; field = low 7 bits, decimal
     fp:{7}:t:<bucket><low>  string   tail of one posting list that outgrew its head
     fp:{7}:p:<track_id>     string   peaks of a track
@@ -25,6 +27,8 @@ from fpserver.terms import Hashes
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 STAMP = "fp:index:stamp"
+SEALED = "fp:index:sealed"
+SEALING = "fp:index:sealing"
 TAILS = "fp:{*}:t:*"  # pattern of all tails' keys
 
 # A hash h is in bucket h >> 7. Names of fields to 127 take 2 bytes in a listpack, longer ones 3.

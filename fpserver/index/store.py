@@ -30,6 +30,8 @@ MAX_LISTS_PER_REWRITING = 512
 MAX_POSTINGS_PER_REWRITING = 65_536
 MAX_HASHES_PER_QUESTION = 8192
 
+GROWN = 1.1  # times as many postings as when lists were last sealed: time to do it again
+SEALING_S = 600  # after which another process may do it, too: no harm but the work
 _ALL = codec.LEFT_OUT - 1  # postings
 
 Question: TypeAlias = tuple[int, keys.Indices]  # a shard, and which of the hashes it is asked
@@ -94,6 +96,28 @@ class Index:
         shard = keys.peaks_prefix(self._shard_of_track(track_id))
         await self._write([Call(key=shard, command=("UNLINK", self._peaks_key(track_id)))])
         return n_cut
+
+    async def seal_if_grown(self) -> int:
+        """Seal when the index has grown by GROWN since it was last done; of several that ask, one does it.
+
+        Returns:
+            How many lists were sealed.
+
+        Raises:
+            StoreUnavailable: a shard did not answer; what is sealed stays so.
+        """
+        n_postings = (await self.stats()).n_postings
+        lease = ("SET", keys.SEALING, 1, "NX", "EX", SEALING_S)
+        if not await self._keep(keys.SEALING, *lease):
+            return 0
+        try:
+            n_before = int(await self._keep(keys.SEALED, "GET", keys.SEALED) or 0)
+            n_sealed = await self.seal() if n_postings > GROWN * n_before else 0
+            if n_postings > GROWN * n_before or n_postings < n_before:
+                await self._keep(keys.SEALED, "SET", keys.SEALED, n_postings)
+            return n_sealed
+        finally:
+            await self._keep(keys.SEALING, "DEL", keys.SEALING)
 
     async def seal(self) -> int:
         """Seal the posting lists that are worth it, while others read and add; repeat it after a crash anywhere.
@@ -192,6 +216,9 @@ class Index:
         if failures and len(failures) == len(replies):
             raise failures[0]
         return replies
+
+    async def _keep(self, key: str, *command: str | int) -> Reply:
+        return (await self._write([Call(key=key, command=command)]))[0]
 
     async def _rewrite(self, shard: int, hashes: Hashes, *, without: int | None = None) -> int:
         """Read lists of one shard, and put others in their place: sealed ones, or ones without a track.

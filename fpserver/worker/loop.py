@@ -2,7 +2,8 @@
 
 As many lanes as decoding processes, and one more so that they are busy while a track is written to the index.
 A lane holds one claim at a time; claims in hand are renewed, claims of workers that died are taken over, and
-deletes that somebody began are ended. The store may go away and come back: lanes wait, and lose nothing.
+deletes that somebody began are ended. Posting lists that have grown are sealed. The store may go away and come back:
+lanes wait, and lose nothing.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ log = structlog.get_logger()
 
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # between attempts at a store that does not answer
 RESUME_DELETES_S = 30.0  # a delete takes a second; one that is older than this has lost its process
+SEAL_S = 30.0
 MEASURE_S = 5.0
 SWEEP_S = 3600.0
 
@@ -60,6 +62,7 @@ class Worker:
             housekeeping = [
                 group.create_task(self._every(claim_idle_s / 4, self._renew)),
                 group.create_task(self._every(RESUME_DELETES_S, self._resume_deletes)),
+                group.create_task(self._every(SEAL_S, self._seal)),
                 group.create_task(self._every(SWEEP_S, self._sweep)),
                 group.create_task(self._every(MEASURE_S, self._measure)),
             ]
@@ -158,6 +161,10 @@ class Worker:
     async def _resume_deletes(self) -> None:
         if n_deletes := await resume_deletes(self.services):
             log.info("worker.resumed_deletes", n_deletes=n_deletes)
+
+    async def _seal(self) -> None:
+        if n_lists := await self.services.index.seal_if_grown():
+            log.info("worker.sealed", n_lists=n_lists)
 
     async def _sweep(self) -> None:
         if n_files := await sweep_spool(self.services, now=time.time()):

@@ -1,7 +1,9 @@
 """A store that fails gives a degraded answer or StoreUnavailable, never a wrong answer or another exception."""
 
 import asyncio
+import os
 import re
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -90,6 +92,40 @@ async def test_a_lookup_that_is_given_up_leaves_no_reply_behind(client: Client, 
         found = await index.lookup(ASKED[:50])
         assert hits(found, ASKED[:50]) == model.lookup(ASKED[:50])
         await asyncio.wait([task])
+
+
+async def test_a_store_killed_in_mid_sealing_or_removal_holds_every_posting_once(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MAX_LISTS_PER_REWRITING", 3)
+    given = {track_id: fingerprint(rng, n_landmarks=600, spread=100) for track_id in range(1, 40)}
+    model = Model()
+    async with open_store(RedisConfig(data_dir=str(tmp_path))) as client:
+        index = await new_index(client)
+        await client.config_set("appendfsync", "always")
+        for track_id, each in given.items():
+            await index.add(track_id, each)
+            model.add(track_id, each.landmarks)
+        changes: list[Callable[[], Awaitable[int]]] = [
+            index.seal,
+            lambda: index.remove(7, given[7].landmarks),
+        ]
+        for change in changes:
+            pid = (await client.info("server"))["process_id"]
+            changing = asyncio.ensure_future(change())
+            await asyncio.sleep(0.02)
+            os.kill(pid, signal.SIGKILL)
+            changing.cancel()
+            await asyncio.wait([changing])
+            assert changing.cancelled()  # it was in the middle
+            found = hits(await index.lookup(ASKED), ASKED)
+            assert set(found) <= set(model.lookup(ASKED))
+            assert {hit for hit in model.lookup(ASKED) if hit[1] != 7} <= set(found)
+            assert len(found) == (await index.stats()).n_postings
+            assert await change() > 0
+        model.remove(7)
+        assert hits(await index.lookup(ASKED), ASKED) == model.lookup(ASKED)
+        assert (await index.stats()).n_postings == model.n_postings
 
 
 async def test_a_server_that_lost_the_functions_is_given_them_again(

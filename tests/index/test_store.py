@@ -173,6 +173,24 @@ class TestIndex:
                 assert found.n_indexed == model.n_postings
         assert await tail_bytes(index) == 0
 
+    async def test_sealing_waits_until_the_index_has_grown_and_for_nobody_else(
+        self, index: Index, rng: np.random.Generator
+    ) -> None:
+        assert await index.seal_if_grown() == 0
+        for track_id in range(1, 30):
+            await index.add(track_id, fingerprint(rng, spread=20))
+        one, other = await asyncio.gather(index.seal_if_grown(), index.seal_if_grown())
+        assert (one == 0) != (other == 0)
+        await index.add(30, one_hash(5000, list(range(500))))  # a twentieth
+        assert await index.seal_if_grown() == 0
+        await index.add(31, one_hash(5001, list(range(500))))
+        assert await index.seal_if_grown() == 2
+        for track_id in (30, 31):
+            await index.remove(track_id, one_hash(5000 + track_id - 30, [0]).landmarks)
+        assert await index.seal_if_grown() == 0  # fewer than before: growth counts from here
+        await index.add(32, one_hash(5000, list(range(900))))
+        assert await index.seal_if_grown() == 1
+
     async def test_sealing_while_others_add_remove_seal_and_read_loses_and_doubles_nothing(
         self, index: Index, rng: np.random.Generator
     ) -> None:
