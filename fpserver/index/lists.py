@@ -43,9 +43,14 @@ MARKER_BYTES = 12
 OFFSET_BITS = 20
 MAX_OFFSET = (1 << OFFSET_BITS) - 1
 MAX_TRACK_ID = (1 << 28) - 1
-MAX_ONES = 24
-MOST_BYTES = 14  # of a posting in code: two numbers of MAX_ONES and 32 bits
+MAX_ONES = 16
+MAX_K = 28
+MOST_BYTES = 12  # of a posting in code: two numbers of MAX_ONES and 32 bits
+WINDOW_BYTES = 8  # from any bit on, MAX_ONES, a zero and MAX_K bits stand in so many
 SHARE_SEALED = 0.8  # a list of which less is sealed is worth sealing anew
+
+
+_LEADING_ONES = np.array([f"{byte:08b}0".index("0") for byte in range(256)], np.uint8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +82,11 @@ def unpack(packed: bytes, sizes: Sizes) -> PostingLists:
     Raises:
         ValueError: the bytes are not such lists.
     """
-    data = np.frombuffer(packed, np.uint8)
+    data = np.frombuffer(packed + bytes(WINDOW_BYTES), np.uint8)
     sizes = np.ascontiguousarray(sizes, np.int64)
     n_sealed, n_bytes = np.zeros_like(sizes), np.zeros_like(sizes)
     track_id, offset = np.empty(sizes.sum(), np.int64), np.empty(sizes.sum(), np.int32)
-    if not _unpack(data, sizes, n_sealed, n_bytes, track_id, offset):
+    if not _unpack(data, len(packed), sizes, n_sealed, n_bytes, track_id, offset):
         raise ValueError(f"{len(packed)} bytes are not the posting lists of {len(sizes)} hashes")
     return PostingLists(size=sizes, n_sealed=n_sealed, n_bytes=n_bytes, track_id=track_id, offset=offset)
 
@@ -140,34 +145,33 @@ def warm_up() -> None:
 
 @compiled
 def _unpack(
-    data: Bytes, sizes: Sizes, n_sealed: Sizes, n_bytes: Sizes, track_id: TrackIds, offset: Frames
+    data: Bytes, end: int, sizes: Sizes, n_sealed: Sizes, n_bytes: Sizes, track_id: TrackIds, offset: Frames
 ) -> bool:
     """Fill the last four; False where a list does not end where it should."""
     at, n = 0, 0
     for i in range(len(sizes)):
         size, begin = sizes[i], at
-        if size and at + 4 <= len(data) and _u32(data, at) == 0:
-            if at + MARKER_BYTES > len(data):
+        if size and at + 4 <= end and _u32(data, at) == 0:
+            if at + MARKER_BYTES > end:
                 return False
             n_sealed[i], n_code = _u32(data, at + 4), _u32(data, at + 8)
             n_fresh = size - n_sealed[i]
             at += MARKER_BYTES
-            if n_fresh < 0 or at + n_fresh * POSTING_BYTES + n_code > len(data):
+            if n_fresh < 0 or at + n_fresh * POSTING_BYTES + n_code > end:
                 return False
             in_head = min(n_fresh, HEAD_POSTINGS - MARKER_BYTES // POSTING_BYTES)
             _unpack_plain(data, at, track_id[n : n + in_head], offset[n : n + in_head])
             at, n = at + in_head * POSTING_BYTES, n + in_head
-            code = data[at : at + n_code]
-            if not _unpack_code(code, track_id[n : n + n_sealed[i]], offset[n : n + n_sealed[i]]):
+            if not _unpack_code(data, at, n_code, track_id[n : n + n_sealed[i]], offset[n : n + n_sealed[i]]):
                 return False
             at, n = at + n_code, n + n_sealed[i]
             size = n_fresh - in_head
-        if at + size * POSTING_BYTES > len(data):
+        if at + size * POSTING_BYTES > end:
             return False
         _unpack_plain(data, at, track_id[n : n + size], offset[n : n + size])
         at, n = at + size * POSTING_BYTES, n + size
         n_bytes[i] = at - begin
-    return at == len(data)
+    return at == end
 
 
 @compiled
@@ -185,42 +189,44 @@ def _unpack_plain(data: Bytes, at: int, track_id: TrackIds, offset: Frames) -> N
 
 
 @compiled
-def _unpack_code(code: Bytes, track_id: TrackIds, offset: Frames) -> bool:
-    """False where the code is not that of so many postings."""
-    if len(code) < 2:
+def _unpack_code(data: Bytes, at: int, n_bytes: int, track_id: TrackIds, offset: Frames) -> bool:
+    """False where the code is not that of so many postings. WINDOW_BYTES may be read behind it.
+
+    Numbers without sign: they are shifted, and need no check for negative indices.
+    """
+    if n_bytes < 2 or max(data[at], data[at + 1]) > MAX_K:
         return False
-    k_track, k_offset, n_bits = int(code[0]), int(code[1]), 8 * len(code)
-    at, track, frame = 16, 0, 0
+    k_track, k_offset = np.uint64(data[at]), np.uint64(data[at + 1])
+    bit, end = np.uint64(8 * at + 16), np.uint64(8 * (at + n_bytes))
+    track, frame = np.uint64(0), np.uint64(0)
     for i in range(len(track_id)):
-        gap, at = _take(code, at, k_track, n_bits)
-        more, at = _take(code, at, k_offset, n_bits)
-        if at > n_bits:
+        if bit > end:
             return False
+        gap, bit = _take(data, bit, k_track)
+        if bit > end:
+            return False
+        more, bit = _take(data, bit, k_offset)
         track += gap
         frame = more if gap else frame + more
         track_id[i], offset[i] = track, frame
-    return n_bits - at < 8
+    return bool(bit <= end and end - bit < np.uint64(8))
 
 
 @compiled
-def _take(code: Bytes, at: int, k: int, n_bits: int) -> tuple[int, int]:
-    """(number, the bit after it); a bit past the end where there is none."""
-    ones = 0
-    while ones < MAX_ONES and at < n_bits and (code[at >> 3] >> (7 - (at & 7))) & 1:
-        ones, at = ones + 1, at + 1
-    if ones == MAX_ONES:
-        ones, k = 0, 32
-    else:
-        at += 1
-    if k > 32 or at + k > n_bits:
-        return 0, n_bits + 1
-    low, left = 0, k
-    while left:
-        room = 8 - (at & 7)
-        n = min(room, left)
-        low = (low << n) | ((int(code[at >> 3]) >> (room - n)) & ((1 << n) - 1))
-        at, left = at + n, left - n
-    return (ones << k) | low, at
+def _take(data: Bytes, bit: np.uint64, k: np.uint64) -> tuple[np.uint64, np.uint64]:
+    """(number, the bit after it)."""
+    first, window = bit >> np.uint64(3), np.uint64(0)
+    for i in range(WINDOW_BYTES):
+        window = (window << np.uint64(8)) | np.uint64(data[first + np.uint64(i)])
+    window <<= bit & np.uint64(7)
+    ones = np.uint64(_LEADING_ONES[window >> np.uint64(56)])
+    if ones == np.uint64(8):
+        while ones < np.uint64(MAX_ONES) and (window << ones) >> np.uint64(63):
+            ones += np.uint64(1)
+        if ones == np.uint64(MAX_ONES):
+            return (window << ones) >> np.uint64(32), bit + ones + np.uint64(32)
+    rest = (window << (ones + np.uint64(1))) >> np.uint64(1)  # 63 bits: a shift by 64 is none
+    return (ones << k) | (rest >> (np.uint64(63) - k)), bit + ones + np.uint64(1) + k
 
 
 @compiled
@@ -256,17 +262,19 @@ def _put(data: Bytes, at: int, number: int, k: int) -> int:
     """The bit after it."""
     ones = number >> k
     if ones < MAX_ONES:
-        for _ in range(ones):
-            data[at >> 3] |= 128 >> (at & 7)
-            at += 1
-        at += 1
+        at = _put_bits(data, at, (1 << (ones + 1)) - 2, ones + 1)
     else:
-        for _ in range(MAX_ONES):
-            data[at >> 3] |= 128 >> (at & 7)
-            at += 1
+        at = _put_bits(data, at, (1 << MAX_ONES) - 1, MAX_ONES)
         k = 32
-    for bit in range(k - 1, -1, -1):
-        if (number >> bit) & 1:
-            data[at >> 3] |= 128 >> (at & 7)
-        at += 1
+    return _put_bits(data, at, number & ((1 << k) - 1), k)
+
+
+@compiled
+def _put_bits(data: Bytes, at: int, bits: int, n: int) -> int:
+    while n > 0:
+        room = 8 - (at & 7)
+        some = min(room, n)
+        n -= some
+        data[at >> 3] |= ((bits >> n) & ((1 << some) - 1)) << (room - some)
+        at += some
     return at
