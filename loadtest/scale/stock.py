@@ -97,9 +97,9 @@ def _write(job: tuple[Path, range]) -> Chunk:
     return write(job[0], track_of, job[1], config)
 
 
-def postings_of(chunks: Sequence[Chunk]) -> Iterator[Postings]:
+def postings_of(chunks: Sequence[Chunk], *, n_ranges: int = N_RANGES) -> Iterator[Postings]:
     """All postings, a hash range at a time."""
-    bounds = _bounds(chunks[0])
+    bounds = _bounds(chunks[0], n_ranges)
     columns = [np.memmap(each.path, np.uint64, "r") for each in chunks if each.n_postings]
     cuts = [np.searchsorted(column, bounds) for column in columns]
     for i in range(len(bounds) - 1):
@@ -129,9 +129,9 @@ def hashes_of(chunk: Chunk) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64
     return (column >> np.uint64(TRACK_BITS + OFFSET_BITS)).astype(np.int64), track_id.astype(np.int64)
 
 
-def _bounds(chunk: Chunk) -> Keys:
+def _bounds(chunk: Chunk, n_ranges: int) -> Keys:
     """Where hash ranges begin and end, whole buckets each: equal shares of one chunk's postings."""
     column = np.fromfile(chunk.path, np.uint64)
     low = np.uint64(TRACK_BITS + OFFSET_BITS + keys.FIELD_BITS)
-    inner = column[np.linspace(0, len(column) - 1, N_RANGES + 1).astype(np.int64)[1:-1]] >> low << low
+    inner = column[np.linspace(0, len(column) - 1, n_ranges + 1).astype(np.int64)[1:-1]] >> low << low
     return np.unique(np.r_[np.uint64(0), inner, np.iinfo(np.uint64).max]).astype(np.uint64)
