@@ -87,11 +87,8 @@ class Index:
         """
         by_shard = self._by_shard(np.unique(landmarks.hash))
         await self._write([self._pack_removal(track_id, shard, is_done=False) for shard in by_shard])
-        n_cut = sum(
-            await asyncio.gather(
-                *(self._rewrite(shard, hashes, without=track_id) for shard, hashes in by_shard.items())
-            )
-        )
+        rewriting = (self._rewrite(shard, hashes, without=track_id) for shard, hashes in by_shard.items())
+        n_cut = sum(n_less for _, n_less in await asyncio.gather(*rewriting))
         await self._write([self._pack_removal(track_id, shard, is_done=True) for shard in by_shard])
         shard = keys.peaks_prefix(self._shard_of_track(track_id))
         await self._write([Call(key=shard, command=("UNLINK", self._peaks_key(track_id)))])
@@ -131,7 +128,7 @@ class Index:
         n_sealed = 0
         async for names in self._nodes.scan(keys.TAILS, timeout_s=self._config.write_timeout_s):
             for shard, hashes in keys.of_tails(names).items():
-                n_sealed += await self._rewrite(shard, hashes)
+                n_sealed += (await self._rewrite(shard, hashes))[0]
         return n_sealed
 
     async def lookup(self, hashes: Hashes, *, max_postings: int | None = None) -> Lookup:
@@ -220,30 +217,29 @@ class Index:
     async def _keep(self, key: str, *command: str | int) -> Reply:
         return (await self._write([Call(key=key, command=command)]))[0]
 
-    async def _rewrite(self, shard: int, hashes: Hashes, *, without: int | None = None) -> int:
-        """Read lists of one shard, and put others in their place: sealed ones, or ones without a track.
+    async def _rewrite(self, shard: int, hashes: Hashes, *, without: int | None = None) -> tuple[int, int]:
+        """Put others in the place of lists of one shard: without a track, those that it is in; else sealed ones.
 
         What was added in the meantime stays, and a list that was rewritten in the meantime is read again.
 
         Returns:
-            Postings that were cut, or lists that were sealed.
+            Lists that were replaced, and by how many postings they are shorter.
         """
-        sizes = (await self._lists(shard, hashes, max_postings=0)).left_out
-        n_done = 0
-        for piece in _pieces(hashes, sizes):
+        n_lists = n_less = 0
+        for piece in _pieces(hashes, (await self._lists(shard, hashes, max_postings=0)).left_out):
             left = piece
             while len(left):
                 answer = await self._lists(shard, left, max_postings=_ALL)
-                wanted, replacements, n_of = await think(_replacements, answer, without)
-                left = left[wanted]
+                changed, replacements, less = await think(_replacements, answer, without)
+                left = left[changed]
                 if not len(left):
                     break
                 packed = codec.pack_replacements(left, replacements)
                 call = Call.function("fpserver_index_replace", keys.of_reading(shard), packed)
-                is_done = np.frombuffer((await self._write([call]))[0], np.uint8) == ord("1")
-                n_done += int(n_of[is_done].sum())
-                left = left[~is_done]
-        return n_done
+                done = np.frombuffer((await self._write([call]))[0], np.uint8) == ord("1")
+                n_lists, n_less = n_lists + int(done.sum()), n_less + int(less[done].sum())
+                left = left[~done]
+        return n_lists, n_less
 
     async def _lists(self, shard: int, hashes: Hashes, *, max_postings: int) -> codec.Answer:
         """Lists of one shard, or their lengths alone if no posting may be read."""
@@ -356,25 +352,27 @@ def _pieces(hashes: Hashes, sizes: npt.NDArray[np.int64]) -> list[Hashes]:
 def _replacements(
     answer: codec.Answer, without: int | None
 ) -> tuple[keys.Indices, list[codec.Replacement], npt.NDArray[np.int64]]:
-    """Which lists get another in their place, these, and how many postings each lacks (or 1: it is sealed)."""
+    """Which lists get another in their place, these, and how many postings each has less.
+
+    Without a track, those that it is in; else those that are worth sealing.
+    """
     stored = lists.unpack(answer.lists, answer.sizes)
     list_of = np.repeat(np.arange(len(stored.size)), stored.size)
-    keep = stored.track_id != without if without is not None else np.ones(len(list_of), np.bool_)
-    n_kept = np.bincount(list_of[keep], minlength=len(stored.size))
-    wanted = np.flatnonzero(n_kept < stored.size if without is not None else stored.worth_sealing)
-    keep &= np.isin(list_of, wanted)
-    order = np.lexsort((stored.offset[keep], stored.track_id[keep], list_of[keep]))
-    track_id, offset = stored.track_id[keep][order], stored.offset[keep][order]
-    new = lists.packed(track_id, offset, n_kept[wanted])
+    keep = stored.track_id != (without or 0)  # no track has the id 0
+    n_less = stored.size - np.bincount(list_of[keep], minlength=len(stored.size))
+    changes = stored.worth_sealing if without is None else n_less > 0
+    keep &= changes[list_of]
+    track_id, offset = lists.in_order(list_of[keep], stored.track_id[keep], stored.offset[keep])
+    new = lists.packed(track_id, offset, (stored.size - n_less)[changes])
     ends, heads = np.cumsum(stored.n_bytes), stored.head_bytes
+    changed = np.flatnonzero(changes)
     replacements = [
         codec.Replacement(
             read=answer.lists[ends[i] - stored.n_bytes[i] : ends[i]], n_head=int(heads[i]), new=each
         )
-        for i, each in zip(wanted.tolist(), new, strict=True)
+        for i, each in zip(changed.tolist(), new, strict=True)
     ]
-    n_of = (stored.size - n_kept)[wanted] if without is not None else np.ones(len(wanted), np.int64)
-    return wanted, replacements, n_of
+    return changed, replacements, n_less[changed]
 
 
 def _lookup_of(questions: Sequence[Question], replies: Sequence[Reply | StoreUnavailable]) -> Lookup:
