@@ -1,7 +1,7 @@
 """Write a whole index at once, past the functions that add track by track: for measuring among very many tracks.
 
-What lies in the store afterwards is what adding the tracks one after the other would have left there, in the order of
-their ids. Only for an empty store.
+What lies in the store afterwards is what adding the tracks one after the other, in the order of their ids, and sealing
+would have left there. Only for an empty store.
 """
 
 import asyncio

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import fpserver
 from fpserver.config import Config, load
 from fpserver.fingerprint.constellation import frames_per_s
+from fpserver.index.store import Index
 from fpserver.store.connect import open_store
 from fpserver.terms import Metadata
 from fpserver.web.client import Client
@@ -145,10 +146,11 @@ def fpserver_peer(
         begin = time.perf_counter()
         audio_s = asyncio.run(_ingest(server, catalogue))
         ingest_s = time.perf_counter() - begin
+        config = load(env=settings).with_values(redis={"data_dir": str(data_dir)})
+        asyncio.run(_seal(config))
         time.sleep(2)  # the store's figures are read by the second
         track_of_id = asyncio.run(_names(server))
-        config = load(env=settings)
-        keys = asyncio.run(_keys_bytes(config, data_dir))
+        keys = asyncio.run(_keys_bytes(config))
         stored = Stored(
             tracks=len(track_of_id),
             hours=audio_s / 3600,
@@ -248,11 +250,16 @@ async def _names(server: Server) -> dict[int, str]:
                 return names
 
 
-async def _keys_bytes(config: Config, data_dir: Path) -> Counter[str]:
+async def _seal(config: Config) -> None:
+    """Do at once what the server's workers do when half a minute is over."""
+    async with open_store(config.redis) as store:
+        await Index(store, config.index).seal()
+
+
+async def _keys_bytes(config: Config) -> Counter[str]:
     """MEMORY USAGE of every key, summed by what it holds."""
     kinds = {b"b": "postings", b"t": "postings", b"p": "constellations"}
     total: Counter[str] = Counter()
-    config = config.with_values(redis={"data_dir": str(data_dir)})
     async with open_store(config.redis) as store:
         cursor = 0
         while True:
