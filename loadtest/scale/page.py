@@ -133,7 +133,7 @@ def _cost(sizes: Mapping[str, Any]) -> Iterator[str]:
         )
     yield ""
     stages = list(dict.fromkeys(stage for found in sizes.values() for stage in found["seconds"]))
-    yield "Milliseconds of search a clip, one clip at a time, median / 99 % / most:"
+    yield "Milliseconds of search a clip, as many at a time as said above, median / 99 % / most:"
     yield ""
     yield f"| synthetic tracks | {' | '.join(stages)} | answers incomplete |"
     yield "|---|" + "---|" * (len(stages) + 1)
