@@ -12,11 +12,10 @@ from itertools import zip_longest
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from fpserver.config import IndexConfig
 from fpserver.errors import Conflict, StoreUnavailable
-from fpserver.index import codec, keys, lists, stamp
+from fpserver.index import codec, keys, lists, rewriting, stamp
 from fpserver.index import peaks as peaks_codec
 from fpserver.index.nodes import Call, Client, Nodes, Observer, Reply
 from fpserver.terms import Fingerprint, Hashes, IndexStats, Landmarks, Lookup, Peaks, TrackPeaks, Window
@@ -26,8 +25,6 @@ FUNCTIONS = files(__package__).joinpath("functions.lua").read_text(encoding="utf
 
 # How much one call may do, so that it holds a node up for some tens of milliseconds at most.
 MAX_POSTINGS_PER_ADDITION = 2048
-MAX_LISTS_PER_REWRITING = 512
-MAX_POSTINGS_PER_REWRITING = 65_536
 MAX_HASHES_PER_QUESTION = 8192
 
 GROWN = 1.1  # times as many postings as when lists were last sealed: time to do it again
@@ -226,11 +223,11 @@ class Index:
             Lists that were replaced, and by how many postings they are shorter.
         """
         n_lists = n_less = 0
-        for piece in _pieces(hashes, (await self._lists(shard, hashes, max_postings=0)).left_out):
+        for piece in rewriting.pieces(hashes, (await self._lists(shard, hashes, max_postings=0)).left_out):
             left = piece
             while len(left):
                 answer = await self._lists(shard, left, max_postings=_ALL)
-                changed, replacements, less = await think(_replacements, answer, without)
+                changed, replacements, less = await think(rewriting.replacements, answer, without)
                 left = left[changed]
                 if not len(left):
                     break
@@ -335,44 +332,6 @@ def _in_step(calls_of_shards: list[list[Call]]) -> Iterator[list[Call]]:
     """The first call of every shard, then the second of every shard that has one, and so on."""
     for calls in zip_longest(*calls_of_shards):
         yield [call for call in calls if call is not None]
-
-
-def _pieces(hashes: Hashes, sizes: npt.NDArray[np.int64]) -> list[Hashes]:
-    """Hashes that have lists, in pieces of at most so many hashes and, but for a piece of one, postings."""
-    hashes, sizes = hashes[sizes > 0], sizes[sizes > 0]
-    pieces, first, n_postings = [], 0, 0
-    for i, size in enumerate(sizes.tolist()):
-        n_postings += size
-        if i > first and (i - first == MAX_LISTS_PER_REWRITING or n_postings > MAX_POSTINGS_PER_REWRITING):
-            pieces.append(hashes[first:i])
-            first, n_postings = i, size
-    return [*pieces, hashes[first:]]
-
-
-def _replacements(
-    answer: codec.Answer, without: int | None
-) -> tuple[keys.Indices, list[codec.Replacement], npt.NDArray[np.int64]]:
-    """Which lists get another in their place, these, and how many postings each has less.
-
-    Without a track, those that it is in; else those that are worth sealing.
-    """
-    stored = lists.unpack(answer.lists, answer.sizes)
-    list_of = np.repeat(np.arange(len(stored.size)), stored.size)
-    keep = stored.track_id != (without or 0)  # no track has the id 0
-    n_less = stored.size - np.bincount(list_of[keep], minlength=len(stored.size))
-    changes = stored.worth_sealing if without is None else n_less > 0
-    keep &= changes[list_of]
-    track_id, offset = lists.in_order(list_of[keep], stored.track_id[keep], stored.offset[keep])
-    new = lists.packed(track_id, offset, (stored.size - n_less)[changes])
-    ends, heads = np.cumsum(stored.n_bytes), stored.head_bytes
-    changed = np.flatnonzero(changes)
-    replacements = [
-        codec.Replacement(
-            read=answer.lists[ends[i] - stored.n_bytes[i] : ends[i]], n_head=int(heads[i]), new=each
-        )
-        for i, each in zip(changed.tolist(), new, strict=True)
-    ]
-    return changed, replacements, n_less[changed]
 
 
 def _lookup_of(questions: Sequence[Question], replies: Sequence[Reply | StoreUnavailable]) -> Lookup:

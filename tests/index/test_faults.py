@@ -17,7 +17,7 @@ from redis.crc import key_slot
 
 from fpserver.config import IndexConfig, RedisConfig
 from fpserver.errors import StoreUnavailable
-from fpserver.index import keys, store
+from fpserver.index import keys, rewriting, store
 from fpserver.index.store import Index
 from fpserver.store.cluster import Node
 from fpserver.store.connect import Client, open_store
@@ -97,7 +97,7 @@ async def test_a_lookup_that_is_given_up_leaves_no_reply_behind(client: Client, 
 async def test_a_store_killed_in_mid_sealing_or_removal_holds_every_posting_once(
     tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "MAX_LISTS_PER_REWRITING", 3)
+    monkeypatch.setattr(rewriting, "MAX_LISTS", 3)
     given = {track_id: fingerprint(rng, n_landmarks=600, spread=100) for track_id in range(1, 40)}
     model = Model()
     async with open_store(RedisConfig(data_dir=str(tmp_path))) as client:
@@ -253,7 +253,7 @@ class TestCluster:
         self, cluster: Cluster, cluster_client: Client, monkeypatch: pytest.MonkeyPatch, kind: str
     ) -> None:
         monkeypatch.setattr(store, "MAX_POSTINGS_PER_ADDITION", 100)
-        monkeypatch.setattr(store, "MAX_LISTS_PER_REWRITING", 2)
+        monkeypatch.setattr(rewriting, "MAX_LISTS", 2)
         source, target = cluster.nodes[:2]
         shard = shards_on(source)[0]
         slot = key_slot(b"%d" % shard)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fpserver.errors import AudioTooLong, Conflict, ForeignIndex, InvalidRequest
-from fpserver.index import keys, store
+from fpserver.index import keys, rewriting, store
 from fpserver.index.store import Index
 from fpserver.store.connect import Client
 from fpserver.terms import Fingerprint, Landmarks, Window
@@ -92,7 +92,7 @@ class TestIndex:
     async def test_a_removal_that_broke_off_anywhere_is_completed_by_repeating_it(
         self, index: Index, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(store, "MAX_LISTS_PER_REWRITING", 7)
+        monkeypatch.setattr(rewriting, "MAX_LISTS", 7)
         model = Model()
         for track_id in range(1, 6):
             given, kept = (fingerprint(rng, n_landmarks=150, spread=100) for _ in range(2))
