@@ -32,7 +32,6 @@ from fpserver.services import Services
 from fpserver.terms import (
     PENDING,
     Fingerprint,
-    Hearing,
     Metadata,
     Submission,
     Submitted,
@@ -130,25 +129,56 @@ async def _index(services: Services, track: Track, twins: "Twins") -> TrackStatu
         if holder == track_id:
             similar = await duplicates.find(services, track_id, fingerprint, hearing)
             holder = track_id if similar is None else similar
-        if holder != track_id:
-            await services.tracks.mark_duplicate(track_id, holder, now=time.time())
-            return TrackStatus.DUPLICATE
-        return await _keep(services, track_id, fingerprint, hearing)
+        status = await _keep(services, track_id, fingerprint, hearing.duration_s, holder=holder)
+    if status is TrackStatus.INDEXED:
+        for stage, seconds in hearing.timings_s.items():
+            metrics.STAGE_SECONDS.labels("ingest", stage).observe(seconds)
+        metrics.INGESTED_AUDIO_SECONDS.inc(hearing.duration_s)
+    return status
 
 
-async def _keep(services: Services, track_id: int, fingerprint: Fingerprint, hearing: Hearing) -> TrackStatus:
-    """Write the fingerprint, then commit."""
+async def adopt(
+    services: Services, submission: Submission, fingerprint: Fingerprint, duration_s: float
+) -> Submitted:
+    """Put a recording into the catalogue of which the fingerprint is known, and no audio is here.
+
+    Repeating it changes nothing, also after a crash in the middle. Other tracks with the same peaks are found, those
+    that only sound the same are not: that takes more than a fingerprint holds.
+
+    Returns:
+        The track and its status; `duplicate` if the catalogue held these bytes, or others with these peaks.
+
+    Raises:
+        AudioTooLong, InvalidRequest: the index cannot hold it.
+        StoreUnavailable: repeat it later.
+    """
+    (submitted,) = await services.tracks.submit([submission], now=time.time())
+    track_id = submitted.track_id
+    if submitted.duplicate:
+        track = (await services.tracks.get([track_id])).get(track_id)
+        if track is None or track.status not in PENDING or track.place != submission.place:
+            return submitted  # nobody has to do anything for it, or its own worker
+    holder = await services.tracks.claim_audio(track_id, audio_digest(fingerprint.peaks))
+    status = await _keep(services, track_id, fingerprint, duration_s, holder=holder)
+    return Submitted(track_id=holder, status=status, duplicate=status is TrackStatus.DUPLICATE)
+
+
+async def _keep(
+    services: Services, track_id: int, fingerprint: Fingerprint, duration_s: float, *, holder: int
+) -> TrackStatus:
+    """Write the fingerprint, then commit; unless another track holds the recording."""
+    if holder != track_id:
+        await services.tracks.mark_duplicate(track_id, holder, now=time.time())
+        return TrackStatus.DUPLICATE
     start = time.perf_counter()
     await _add(services, track_id, fingerprint)
     committed = await services.tracks.mark_indexed(
-        track_id, n_landmarks=len(fingerprint.landmarks), duration_s=hearing.duration_s, now=time.time()
+        track_id, n_landmarks=len(fingerprint.landmarks), duration_s=duration_s, now=time.time()
     )
     if not committed:  # cancelled or deleted while it was heard
         await services.index.remove(track_id, fingerprint.landmarks)
         return TrackStatus.CANCELLED
-    for stage, seconds in {**hearing.timings_s, "index": time.perf_counter() - start}.items():
-        metrics.STAGE_SECONDS.labels("ingest", stage).observe(seconds)
-    metrics.INGESTED_AUDIO_SECONDS.inc(hearing.duration_s)
+    metrics.STAGE_SECONDS.labels("ingest", "index").observe(time.perf_counter() - start)
     return TrackStatus.INDEXED
 
 

@@ -15,7 +15,19 @@ from tests.opened import song_file
 from tests.process.running import Running, serving
 from tests.synth import RATE_HZ, noise, song
 
-COMMANDS = ("serve", "work", "identify", "fingerprint", "ingest", "tracks", "remove", "doctor", "demo")
+COMMANDS = (
+    "serve",
+    "work",
+    "identify",
+    "fingerprint",
+    "ingest",
+    "tracks",
+    "remove",
+    "export",
+    "import",
+    "doctor",
+    "demo",
+)
 
 
 def fpserver(*arguments: str | Path, **settings: str) -> "subprocess.CompletedProcess[str]":
@@ -149,6 +161,25 @@ def test_tracks_are_removed_by_id_and_unknown_ids_are_named(
     assert shown.stdout == f"removed track {track['track_id']}\n"
     assert shown.stderr == "fpserver: there is no track 99999\n"
     assert _tracks(*asked, "--q", "song-7") == []
+
+
+def test_a_catalogue_is_carried_to_another_store(
+    server: Running, data: Path, music: Path, clip: Path, tmp_path: Path
+) -> None:
+    fpserver("ingest", music, "--data", data)
+    file = tmp_path / "songs.fpcatalogue"
+    shown = fpserver("export", file, "--q", "song-1", "--data", data)
+    assert (shown.returncode, shown.stdout) == (0, f"tracks: 1, 0:12, written to {file}\n")
+    other = tmp_path / "other"
+    for words in ("1 indexed, 0:12; 0 there already, 0 failed", "0 indexed, 0:00; 1 there already, 0 failed"):
+        shown = fpserver("import", file, "--data", other)
+        assert (shown.returncode, shown.stdout) == (0, f"tracks: {words}\n")
+    answer = json.loads(fpserver("identify", clip, "--json", "--data", other).stdout)
+    assert answer["matches"][0]["track_offset_s"] == pytest.approx(3.0, abs=0.1)
+    file.write_bytes(b"RIFF")
+    shown = fpserver("import", file, "--data", other)
+    assert shown.returncode == 2
+    assert shown.stderr == f"fpserver: {file} is no file that `fpserver export` has written\n"
 
 
 def test_the_table_of_tracks_shows_titles_as_they_are(server: Running, data: Path, tmp_path: Path) -> None:

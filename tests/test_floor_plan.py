@@ -37,6 +37,7 @@ PLAN: dict[str, set[str]] = {
     **dict.fromkeys(
         JOURNEYS, FOUNDATION | PURE | {"services", "hearing", "thinking", "tracks", "duplicates", "search"}
     ),
+    "exchange": FOUNDATION | PURE | {"ingest", "services", "thinking", "tracks"},
     "worker": FOUNDATION | JOURNEYS | {"services"},
     "web": FOUNDATION | JOURNEYS | {"services", "hearing", "fingerprint", "tracks"},
     "bulk": FOUNDATION | JOURNEYS | {"services", "tracks", "audio", "web", "worker"},
@@ -47,7 +48,19 @@ PLAN: dict[str, set[str]] = {
     | JOURNEYS
     | PURE
     | EDGES
-    | {"services", "hearing", "dsp_pool", "bulk", "demo", "web", "worker", "child", "supervisor", "words"},
+    | {
+        "services",
+        "exchange",
+        "hearing",
+        "dsp_pool",
+        "bulk",
+        "demo",
+        "web",
+        "worker",
+        "child",
+        "supervisor",
+        "words",
+    },
     "__main__": {"cli"},
 }
 

@@ -145,17 +145,29 @@ def _cataloguing(commands: Any) -> None:
     )
     _server(ingest)
     tracks = _add(commands, "tracks", "catalogue.tracks", "list the catalogue")
-    tracks.add_argument("--q", metavar="TEXT", help="in title, artist, album, external id or ISRC")
-    for name in ("status", "artist", "genre", "batch_id", "external_id", "isrc"):
-        tracks.add_argument(f"--{name.replace('_', '-')}", metavar=name.upper())
+    tracks.add_argument("--status", metavar="STATUS")
+    _filters(tracks)
     tracks.add_argument("--limit", type=int, default=100, metavar="N", help="most tracks to list (0: all)")
     tracks.add_argument("--json", action="store_true", help="one JSON object per line")
     _server(tracks)
     remove = _add(commands, "remove", "catalogue.remove", "take tracks out of catalogue and index")
     remove.add_argument("track_ids", type=int, nargs="+", metavar="ID")
     _server(remove)
-    for command in (ingest, tracks, remove):
+    export = _add(commands, "export", "catalogue.export", "write indexed tracks to one portable file")
+    export.add_argument("file", type=Path, metavar="FILE")
+    _filters(export)
+    import_ = _add(
+        commands, "import", "catalogue.import_", "take in the tracks of a file that export has written"
+    )
+    import_.add_argument("file", type=Path, metavar="FILE")
+    for command in (ingest, tracks, remove, export, import_):
         command.set_defaults(quiet=True)
+
+
+def _filters(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--q", metavar="TEXT", help="in title, artist, album, external id or ISRC")
+    for name in ("artist", "genre", "batch_id", "external_id", "isrc"):
+        command.add_argument(f"--{name.replace('_', '-')}", metavar=name.upper())
 
 
 def _add(commands: Any, name: str, run: str, summary: str) -> argparse.ArgumentParser:

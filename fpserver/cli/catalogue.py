@@ -1,4 +1,4 @@
-"""`tracks` and `remove`: look at the catalogue, take tracks out of it."""
+"""`tracks`, `remove`, `export`, `import`: look at the catalogue, take tracks out of it, carry it elsewhere."""
 
 import argparse
 import asyncio
@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fpserver import exchange
 from fpserver.config import Config
 from fpserver.errors import InvalidRequest, TrackNotFound
+from fpserver.exchange import Counts
 from fpserver.ingest import delete_track
 from fpserver.services import Services, open_services
 from fpserver.terms import TrackStatus
@@ -85,10 +87,15 @@ class Own:
 
 def tracks(arguments: argparse.Namespace, config: Config) -> int:
     """List tracks."""
-    filters = {name: getattr(arguments, name) for name in FILTERS if getattr(arguments, name) is not None}
+    filters = _filters(arguments)
     if "status" in filters and filters["status"] not in set(TrackStatus):
         raise InvalidRequest(f"--status is {filters['status']!r}, must be one of {', '.join(TrackStatus)}")
     return asyncio.run(_tracks(arguments, config, filters))
+
+
+def _filters(arguments: argparse.Namespace) -> dict[str, str]:
+    named = {name: getattr(arguments, name, None) for name in FILTERS}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 async def _tracks(arguments: argparse.Namespace, config: Config, filters: dict[str, str]) -> int:
@@ -147,6 +154,37 @@ async def _remove(arguments: argparse.Namespace, config: Config) -> int:
                 print(f"fpserver: there is no track {track_id}", file=sys.stderr)
                 status = 1
     return status
+
+
+def export(arguments: argparse.Namespace, config: Config) -> int:
+    """Write tracks to a file."""
+
+    wanted: dict[str, Any] = dict(_filters(arguments))
+
+    async def write() -> Counts:
+        async with open_services(config, pool_processes=0) as services:
+            return await exchange.export(services, arguments.file, TrackFilter(**wanted))
+
+    counts = asyncio.run(write())
+    print(f"tracks: {counts.written}, {clock(counts.audio_s)}, written to {arguments.file}")
+    return 0
+
+
+def import_(arguments: argparse.Namespace, config: Config) -> int:
+    """Take in the tracks of a file; 1 when the index could not hold some."""
+
+    async def read() -> Counts:
+        async with open_services(config, pool_processes=0) as services:
+            return await exchange.read_in(services, arguments.file)
+
+    counts = asyncio.run(read())
+    for failure in counts.failures:
+        print(f"fpserver: {failure}", file=sys.stderr)
+    print(
+        f"tracks: {counts.indexed} indexed, {clock(counts.audio_s)}; "
+        f"{counts.known} there already, {len(counts.failures)} failed"
+    )
+    return 1 if counts.failures else 0
 
 
 @asynccontextmanager

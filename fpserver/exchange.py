@@ -1,0 +1,270 @@
+"""A catalogue, or a part of it, as one portable file: written, and read into another catalogue.
+
+A file holds for every track what people call it, the SHA-256 of its audio file's bytes, and its peaks, of which its
+landmarks are made again. So it serves wherever fingerprints are made by the same settings, which it names.
+
+    | MAGIC | frame × n |        frame: | n_bytes : 32, big endian | MessagePack |
+
+The first frame is a Header, the last a Footer, those between are Records.
+"""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, BinaryIO, TypeAlias
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from fpserver.errors import FingerprintForeign, InvalidRequest
+from fpserver.fingerprint.landmarks import track_landmarks
+from fpserver.fingerprint.stamp import stamp
+from fpserver.ingest import adopt
+from fpserver.services import Services
+from fpserver.terms import (
+    MAX_METADATA_CHARS,
+    METADATA_FIELDS,
+    Fingerprint,
+    Metadata,
+    Submission,
+    Track,
+    TrackPeaks,
+    TrackStatus,
+)
+from fpserver.thinking import think
+from fpserver.tracks.catalogue import TrackFilter
+
+MAGIC = b"fpserver catalogue 1\n"
+PLACE = "(import)"  # no worker's: what a broken-off import leaves is taken up by the next
+MAX_FRAME_BYTES = 64 * 2**20
+MAX_FRAMES = 1 << 20  # of a track, as its postings tell them
+PAGE = 50  # tracks
+AT_ONCE = 8
+PEAK_BYTES = 6  # besides its bit of `strong`
+
+Text: TypeAlias = Annotated[str, Meta(max_length=MAX_METADATA_CHARS)]
+
+
+class Header(msgspec.Struct, frozen=True, tag="header"):
+    """By which settings the peaks were made."""
+
+    stamp: dict[str, str]
+
+
+class Record(msgspec.Struct, frozen=True, tag="track", omit_defaults=True):
+    """A track. `peaks`: columns gap of frame (u32), bin (u16), little endian, and `strong` (a bit each), deflated."""
+
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    duration_s: Annotated[float, Meta(gt=0)]
+    n_frames: Annotated[int, Meta(ge=0, le=MAX_FRAMES)]
+    n_peaks: Annotated[int, Meta(ge=0, le=MAX_FRAME_BYTES // PEAK_BYTES)]
+    peaks: bytes
+    external_id: Text | None = None
+    title: Text | None = None
+    artist: Text | None = None
+    album: Text | None = None
+    isrc: Text | None = None
+    genre: Text | None = None
+
+
+class Footer(msgspec.Struct, frozen=True, tag="end"):
+    """How many tracks there were: a file that breaks off has none."""
+
+    n_tracks: int
+
+
+Frame: TypeAlias = Header | Record | Footer
+_DECODER = msgspec.msgpack.Decoder(Frame)
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts:
+    """What became of a file's tracks."""
+
+    written: int = 0
+    audio_s: float = 0.0
+    indexed: int = 0
+    known: int = 0  # there already, by their bytes or their peaks, or taken out meanwhile
+    failures: list[str] = field(default_factory=list)
+
+
+async def export(services: Services, path: Path, filters: TrackFilter) -> Counts:
+    """Write the indexed tracks that pass the filters; the file appears when it is whole.
+
+    Raises:
+        InvalidRequest: the file cannot be written.
+        StoreUnavailable: the store did not answer.
+    """
+    counts = Counts()
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            file.write(MAGIC)
+            _write(file, Header(stamp=stamp(services.config.fingerprint)))
+            async for track, peaks in _indexed(services, filters):
+                _write(file, await think(_record, track, peaks))
+                counts.written += 1
+                counts.audio_s += track.duration_s or 0.0
+            _write(file, Footer(n_tracks=counts.written))
+        part.replace(path)
+    except OSError as error:
+        raise InvalidRequest(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    return counts
+
+
+async def read_in(services: Services, path: Path) -> Counts:
+    """Put a file's tracks into the catalogue; those that are there already stay as they are.
+
+    Repeating it goes on where it broke off. A track that the index cannot hold is told and left out.
+
+    Raises:
+        InvalidRequest: it is no such file, or damaged; what came before the damage is in.
+        FingerprintForeign: its peaks were made by other settings than this catalogue's.
+        StoreUnavailable: the store did not answer; repeat it later.
+    """
+    counts = Counts()
+    try:
+        with path.open("rb") as file:
+            frames = _frames(file, path)
+            _check(next(frames, None), stamp(services.config.fingerprint), path)
+            damage: InvalidRequest | None = None
+            while not damage:
+                records, damage = await asyncio.to_thread(_some, frames)
+                adopting = (_adopt(services, each, counts) for each in records)
+                for outcome in await asyncio.gather(*adopting, return_exceptions=True):
+                    if isinstance(outcome, BaseException):
+                        raise outcome
+                if not records:
+                    break
+            if damage:
+                raise damage
+    except OSError as error:
+        raise InvalidRequest(f"{path} cannot be read: {error.strerror}") from error
+    return counts
+
+
+async def _indexed(services: Services, filters: TrackFilter) -> AsyncIterator[tuple[Track, TrackPeaks]]:
+    after: int | None = 0
+    while after is not None:
+        tracks, after = await services.tracks.page(after=after, limit=PAGE, filters=filters)
+        indexed = {each.track_id: each for each in tracks if each.status is TrackStatus.INDEXED}
+        peaks = await services.index.peaks(list(indexed))
+        for track_id, track in indexed.items():
+            if track_id in peaks:  # else removed meanwhile
+                yield track, peaks[track_id]
+
+
+async def _adopt(services: Services, record: Record, counts: Counts) -> None:
+    try:
+        fingerprint = await think(_fingerprint, record, services)
+        submission = Submission(
+            source=f"import:{record.sha256}",
+            place=PLACE,
+            content_sha256=record.sha256,
+            metadata=Metadata(**{name: getattr(record, name) for name in METADATA_FIELDS}),
+        )
+        submitted = await adopt(services, submission, fingerprint, record.duration_s)
+    except InvalidRequest as error:
+        counts.failures.append(f"{record.title or record.external_id or record.sha256}: {error.message}")
+        return
+    if submitted.status is TrackStatus.INDEXED and not submitted.duplicate:
+        counts.indexed += 1
+        counts.audio_s += record.duration_s
+    else:
+        counts.known += 1
+
+
+def _record(track: Track, peaks: TrackPeaks) -> Record:
+    columns = (
+        np.diff(peaks.frame, prepend=0).astype("<u4").tobytes(),
+        peaks.bin.astype("<u2").tobytes(),
+        np.packbits(peaks.strong).tobytes(),
+    )
+    return Record(
+        sha256=track.content_sha256,
+        duration_s=track.duration_s or 0.0,
+        n_frames=peaks.n_frames,
+        n_peaks=len(peaks),
+        peaks=zlib.compress(b"".join(columns)),
+        **dict(track.metadata.items()),
+    )
+
+
+def _fingerprint(record: Record, services: Services) -> Fingerprint:
+    config, n = services.config.fingerprint, record.n_peaks
+    n_bytes = PEAK_BYTES * n + (n + 7) // 8
+    inflate = zlib.decompressobj()
+    try:
+        packed = inflate.decompress(record.peaks, n_bytes + 1)
+    except zlib.error as error:
+        raise InvalidRequest(f"its peaks cannot be inflated: {error}") from error
+    if len(packed) != n_bytes or not inflate.eof:
+        raise InvalidRequest(f"its peaks are not the {n_bytes} bytes of {n} peaks")
+    frame = np.cumsum(np.frombuffer(packed, "<u4", n), dtype=np.int64)
+    bin_ = np.frombuffer(packed, "<u2", n, offset=4 * n).astype(np.int32)
+    if n and (frame[-1] >= record.n_frames or bin_.max() > config.window // 2):
+        raise InvalidRequest(f"its peaks reach beyond {record.n_frames} frames or {config.window // 2} bins")
+    strong = np.unpackbits(np.frombuffer(packed, np.uint8, offset=6 * n), count=n).astype(np.bool_)
+    peaks = TrackPeaks(frame=frame.astype(np.int32), bin=bin_, strong=strong, n_frames=record.n_frames)
+    return Fingerprint(landmarks=track_landmarks(peaks, config), peaks=peaks)
+
+
+def _write(file: BinaryIO, frame: Frame) -> None:
+    packed = msgspec.msgpack.encode(frame)
+    file.write(len(packed).to_bytes(4, "big") + packed)
+
+
+def _frames(file: BinaryIO, path: Path) -> Iterator[Frame]:
+    """All frames but the last, which is checked."""
+    if file.read(len(MAGIC)) != MAGIC:
+        raise InvalidRequest(f"{path} is no file that `fpserver export` has written")
+    n_tracks = 0
+    while True:
+        at = file.tell()
+        n_bytes = int.from_bytes(file.read(4), "big")
+        packed = file.read(n_bytes) if 0 < n_bytes <= MAX_FRAME_BYTES else b""
+        if len(packed) != n_bytes or not packed:
+            raise InvalidRequest(f"{path} breaks off, or is damaged, at byte {at}, after {n_tracks} tracks")
+        try:
+            frame = _DECODER.decode(packed)
+        except msgspec.DecodeError as error:
+            raise InvalidRequest(
+                f"{path} is damaged at byte {at}, after {n_tracks} tracks: {error}"
+            ) from error
+        if isinstance(frame, Footer):
+            if frame.n_tracks != n_tracks:
+                raise InvalidRequest(f"{path} should hold {frame.n_tracks} tracks and has {n_tracks}")
+            return
+        yield frame
+        n_tracks += isinstance(frame, Record)
+
+
+def _some(frames: Iterator[Frame]) -> tuple[list[Record], InvalidRequest | None]:
+    """The next records, none at the end; and what is wrong with the file behind them."""
+    records = []
+    try:
+        for frame in frames:
+            if isinstance(frame, Record):
+                records.append(frame)
+            if len(records) == AT_ONCE:
+                break
+    except InvalidRequest as damage:
+        return records, damage
+    return records, None
+
+
+def _check(header: Frame | None, ours: dict[str, str], path: Path) -> None:
+    theirs = header.stamp if isinstance(header, Header) else {}
+    for name in sorted({*theirs, *ours}):
+        if theirs.get(name) != ours.get(name):
+            raise FingerprintForeign(
+                f"{path} was made with {name} = {theirs.get(name, 'nothing')}, this catalogue has "
+                f"{ours.get(name, 'nothing')}: its tracks must be ingested from their audio"
+            )

@@ -1,0 +1,205 @@
+"""A catalogue written to a file and read into another store answers as it did."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fpserver import exchange
+from fpserver.config import RedisConfig
+from fpserver.errors import FingerprintForeign, InvalidRequest
+from fpserver.exchange import MAGIC, PLACE, Footer, Header, Record, export, read_in
+from fpserver.fingerprint.stamp import stamp
+from fpserver.services import Services
+from fpserver.store.connect import Client
+from fpserver.terms import Track, TrackStatus
+from fpserver.tracks.catalogue import TrackFilter
+from tests.opened import ended, opened, song_file, submit_files, working
+
+ALL = TrackFilter()
+
+
+@pytest.fixture
+async def services(client: Client, store_config: RedisConfig) -> AsyncIterator[Services]:
+    async with opened(store_config) as services:
+        yield services
+
+
+async def filled(services: Services, folder: Path, n: int = 5) -> dict[int, Track]:
+    """Songs, and what is no song."""
+    bad = folder / "bad.mp3"
+    bad.write_bytes(b"no sound")
+    submitted = await submit_files(
+        services, [bad, *(song_file(folder, seed, duration_s=6.0) for seed in range(n))]
+    )
+    async with working(services):
+        return await ended(services, [each.track_id for each in submitted])
+
+
+async def empty(services: Services) -> None:
+    await services.client.flushall()
+    await services.index.open(stamp(services.config.fingerprint))
+
+
+async def contents(services: Services) -> dict[str, tuple[object, ...]]:
+    """What is told of every indexed track, by the digest of its file."""
+    tracks, _ = await services.tracks.page(limit=1000, filters=TrackFilter(status=TrackStatus.INDEXED))
+    peaks = await services.index.peaks([each.track_id for each in tracks])
+    return {
+        each.content_sha256: (
+            each.metadata,
+            each.duration_s,
+            each.n_landmarks,
+            [getattr(peaks[each.track_id], column).tolist() for column in ("frame", "bin", "strong")],
+            peaks[each.track_id].n_frames,
+        )
+        for each in tracks
+    }
+
+
+async def test_an_emptied_store_is_filled_again(services: Services, tmp_path: Path) -> None:
+    await filled(services, tmp_path)
+    before, stats = await contents(services), await services.index.stats()
+    file = tmp_path / "all.fpcatalogue"
+    written = await export(services, file, ALL)
+    assert written.written == 5
+    assert written.audio_s == pytest.approx(30.0, abs=0.2)
+    assert [path.name for path in tmp_path.glob("*.part")] == []
+    await empty(services)
+    for indexed, known in ((5, 0), (0, 5)):  # a second time changes nothing
+        counts = await read_in(services, file)
+        assert (counts.indexed, counts.known, counts.failures) == (indexed, known, [])
+        assert await contents(services) == before
+        assert (await services.index.stats()).n_postings == stats.n_postings
+    assert sum((await services.backlog.depth()).values()) == 0
+
+
+async def test_a_part_is_written_by_filter(services: Services, tmp_path: Path) -> None:
+    await filled(services, tmp_path)
+    counts = await export(services, tmp_path / "some", TrackFilter(q="song-3"))
+    assert counts.written == 1
+
+
+async def test_tracks_that_are_there_in_other_files_are_known_by_their_peaks(
+    services: Services, tmp_path: Path
+) -> None:
+    await filled(services, tmp_path, n=2)
+    file = tmp_path / "all"
+    await export(services, file, ALL)
+    records = frames_of(file)
+    renamed = [
+        msgspec.structs.replace(each, sha256=f"{i:064x}") if isinstance(each, Record) else each
+        for i, each in enumerate(records)
+    ]
+    write(file, renamed)
+    before = await contents(services)
+    counts = await read_in(services, file)
+    assert (counts.indexed, counts.known) == (0, 2)
+    assert await contents(services) == before
+
+
+async def test_an_import_that_broke_off_anywhere_goes_on(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "AT_ONCE", 2)
+    await filled(services, tmp_path)
+    before = await contents(services)
+    file = tmp_path / "all"
+    await export(services, file, ALL)
+    await empty(services)
+    for delay_s in (0.0, 0.005, 0.01, 0.02, 0.04):
+        task = asyncio.create_task(read_in(services, file))
+        await asyncio.sleep(delay_s)
+        task.cancel()
+        await asyncio.wait([task])
+        await asyncio.sleep(0.05)
+    await read_in(services, file)
+    assert await contents(services) == before
+    assert (await services.backlog.depth()).get(PLACE, 0) == 0
+
+
+async def test_what_a_worker_has_in_hand_is_left_to_it(services: Services, tmp_path: Path) -> None:
+    await filled(services, tmp_path, n=1)
+    file = tmp_path / "all"
+    await export(services, file, ALL)
+    await empty(services)
+    (submitted,) = await submit_files(services, [tmp_path / "song-0.wav"])
+    counts = await read_in(services, file)
+    assert (counts.indexed, counts.known) == (0, 1)
+    track = (await services.tracks.get([submitted.track_id]))[submitted.track_id]
+    assert track.status is TrackStatus.QUEUED
+
+
+async def test_a_file_of_other_settings_is_refused_and_names_the_first(
+    services: Services, tmp_path: Path
+) -> None:
+    await filled(services, tmp_path, n=1)
+    file = tmp_path / "all"
+    await export(services, file, ALL)
+    header, *rest = frames_of(file)
+    assert isinstance(header, Header)
+    write(file, [Header(stamp={**header.stamp, "fingerprint.hop": "256"}), *rest])
+    with pytest.raises(FingerprintForeign, match=r"fingerprint\.hop = 256, this catalogue has 372"):
+        await read_in(services, file)
+
+
+async def test_a_damaged_file_is_told_and_what_came_before_is_in(services: Services, tmp_path: Path) -> None:
+    await filled(services, tmp_path)
+    file = tmp_path / "all"
+    await export(services, file, ALL)
+    whole = file.read_bytes()
+    await empty(services)
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InvalidRequest, match=r"breaks off, or is damaged, at byte \d+, after 2 tracks"):
+        await read_in(services, file)
+    assert len(await contents(services)) == 2
+    for damaged, told in (
+        (b"", "no file that"),
+        (b"RIFF" + whole, "no file that"),
+        (whole[:-9], "breaks off"),
+        (whole[: len(MAGIC)], "breaks off"),
+        (whole[: len(MAGIC)] + b"\xff" * 50, "breaks off, or is damaged"),
+        (whole[: len(MAGIC)] + b"\0\0\0\5hello", "is damaged at byte"),
+    ):
+        file.write_bytes(damaged)
+        with pytest.raises(InvalidRequest, match=told):
+            await read_in(services, file)
+
+
+async def test_a_track_whose_peaks_are_wrong_is_left_out_and_named(
+    services: Services, tmp_path: Path
+) -> None:
+    await filled(services, tmp_path, n=2)
+    file = tmp_path / "all"
+    await export(services, file, ALL)
+    header, one, two, _ = frames_of(file)
+    assert isinstance(one, Record)
+    wrong = [
+        msgspec.structs.replace(one, peaks=b"no deflate"),
+        msgspec.structs.replace(one, n_peaks=one.n_peaks + 1),
+        msgspec.structs.replace(one, n_peaks=one.n_peaks - 1),
+        msgspec.structs.replace(one, n_frames=3),
+    ]
+    wrong = [
+        msgspec.structs.replace(each, sha256=f"{i:064x}", title=f"wrong {i}") for i, each in enumerate(wrong)
+    ]
+    write(file, [header, *wrong, two, Footer(n_tracks=5)])
+    await empty(services)
+    counts = await read_in(services, file)
+    assert counts.indexed == 1
+    assert [each.split(":")[0] for each in counts.failures] == [f"wrong {i}" for i in range(4)]
+
+
+def frames_of(file: Path) -> list[Header | Record | Footer]:
+    with file.open("rb") as opened_file:
+        frames = list(exchange._frames(opened_file, file))
+    return [*frames, Footer(n_tracks=len(frames) - 1)]
+
+
+def write(file: Path, frames: list[Header | Record | Footer]) -> None:
+    with file.open("wb") as opened_file:
+        opened_file.write(MAGIC)
+        for frame in frames:
+            exchange._write(opened_file, frame)
