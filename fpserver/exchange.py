@@ -1,7 +1,9 @@
 """A catalogue, or a part of it, as one portable file: written, and read into another catalogue.
 
 A file holds for every track what people call it, the SHA-256 of its audio file's bytes, and its peaks, of which its
-landmarks are made again. So it serves wherever fingerprints are made by the same settings, which it names.
+landmarks are made anew. So it serves wherever peaks are found by the same settings, which it names. How they are
+paired, and how many shards they go to, may differ: an index with other such settings is made beside the old one, which
+answers meanwhile.
 
     | MAGIC | frame × n |        frame: | n_bytes : 32, big endian | MessagePack |
 
@@ -42,6 +44,9 @@ MAGIC = b"fpserver catalogue 1\n"
 PLACE = "(import)"  # no worker's: what a broken-off import leaves is taken up by the next
 MAX_FRAME_BYTES = 64 * 2**20
 MAX_FRAMES = 1 << 20  # of a track, as its postings tell them
+PAIRING = frozenset(  # settings that landmarks depend on, and peaks do not
+    f"fingerprint.{name}" for name in ("fan_out", "min_delta_frames", "max_delta_frames", "max_delta_bins")
+)
 PAGE = 50  # tracks
 AT_ONCE = 8
 PEAK_BYTES = 6  # besides its bit of `strong`
@@ -262,7 +267,7 @@ def _some(frames: Iterator[Frame]) -> tuple[list[Record], InvalidRequest | None]
 
 def _check(header: Frame | None, ours: dict[str, str], path: Path) -> None:
     theirs = header.stamp if isinstance(header, Header) else {}
-    for name in sorted({*theirs, *ours}):
+    for name in sorted({*theirs, *ours} - PAIRING):
         if theirs.get(name) != ours.get(name):
             raise FingerprintForeign(
                 f"{path} was made with {name} = {theirs.get(name, 'nothing')}, this catalogue has "

@@ -11,8 +11,9 @@ from fpserver import exchange
 from fpserver.config import RedisConfig
 from fpserver.errors import FingerprintForeign, InvalidRequest
 from fpserver.exchange import MAGIC, PLACE, Footer, Header, Record, export, read_in
+from fpserver.fingerprint.landmarks import track_landmarks
 from fpserver.fingerprint.stamp import stamp
-from fpserver.services import Services
+from fpserver.services import Services, open_services
 from fpserver.store.connect import Client
 from fpserver.terms import Track, TrackStatus
 from fpserver.tracks.catalogue import TrackFilter
@@ -143,6 +144,28 @@ async def test_a_file_of_other_settings_is_refused_and_names_the_first(
     write(file, [Header(stamp={**header.stamp, "fingerprint.hop": "256"}), *rest])
     with pytest.raises(FingerprintForeign, match=r"fingerprint\.hop = 256, this catalogue has 372"):
         await read_in(services, file)
+
+
+async def test_peaks_are_paired_as_the_catalogue_that_takes_them_in_pairs_them(
+    services: Services, tmp_path: Path
+) -> None:
+    await filled(services, tmp_path)
+    before, stats = await contents(services), await services.index.stats()
+    file = tmp_path / "all"
+    await export(services, file, ALL)
+    await services.client.flushall()
+    config = services.config.with_values(fingerprint={"fan_out": 4}, index={"n_shards": 4})
+    async with open_services(config, pool_processes=0) as others:
+        counts = await read_in(others, file)
+        assert (counts.indexed, counts.failures) == (5, [])
+        after = await contents(others)
+        assert {sha256: told[3:] for sha256, told in after.items()} == {
+            sha256: told[3:] for sha256, told in before.items()
+        }
+        tracks, _ = await others.tracks.page(filters=ALL)
+        peaks = await others.index.peaks([each.track_id for each in tracks])
+        n_landmarks = sum(len(track_landmarks(each, config.fingerprint)) for each in peaks.values())
+        assert (await others.index.stats()).n_postings == n_landmarks > stats.n_postings
 
 
 async def test_a_damaged_file_is_told_and_what_came_before_is_in(services: Services, tmp_path: Path) -> None:
