@@ -8,7 +8,7 @@ import pytest
 from fpserver.config import IndexConfig, RedisConfig
 from fpserver.index.store import FUNCTIONS, Index
 from fpserver.store.connect import Client, load_functions, open_store
-from tests.index.cluster import Cluster, joined
+from loadtest.cluster import Cluster, joined
 
 STAMP = {"fingerprint.hop": "256"}
 

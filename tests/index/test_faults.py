@@ -22,7 +22,7 @@ from fpserver.index.store import Index
 from fpserver.store.cluster import Node
 from fpserver.store.connect import Client, open_store
 from fpserver.terms import Fingerprint, Landmarks, Window
-from tests.index.cluster import Cluster, go_on, joined, kill, pause
+from loadtest.cluster import Cluster, go_on, joined, kill, pause
 from tests.index.conftest import STAMP, new_index
 from tests.index.making import Model, fingerprint, hits, track_peaks
 

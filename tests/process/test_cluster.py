@@ -8,7 +8,7 @@ import pytest
 
 from fpserver.audio.encode import encode
 from fpserver.web.client import Client
-from tests.index.cluster import Cluster, joined, kill
+from loadtest.cluster import Cluster, joined, kill
 from tests.opened import song_file
 from tests.process.running import serving, started
 from tests.synth import RATE_HZ, song

@@ -13,7 +13,7 @@ from fpserver.store.connect import Client, load_functions, open_store
 from fpserver.terms import TrackStatus
 from fpserver.tracks.backlog import Backlog
 from fpserver.tracks.catalogue import FUNCTIONS, TrackFilter, Tracks
-from tests.index.cluster import joined
+from loadtest.cluster import joined
 from tests.tracks.offers import CONFIG, IDLE_S, PLACE, sha256, submit
 
 

@@ -32,10 +32,10 @@ class Cluster(LocalCluster):
 
     def carry(
         self, slot: int, source: Node, target: Node, *, n_keys: int = 1000, beginning: str = ""
-    ) -> list[str]:
+    ) -> list[bytes]:
         """Move some of the slot's keys, if there are any: of the first `n_keys` those that begin like this."""
-        in_slot: list[str] = source.redis.cluster("GETKEYSINSLOT", slot, n_keys)
-        names = [name for name in in_slot if name.startswith(beginning)]
+        in_slot = source.redis.execute_command("CLUSTER", "GETKEYSINSLOT", slot, n_keys)  # type: ignore[no-untyped-call]
+        names = [name for name in in_slot if name.startswith(beginning.encode())]
         if names:
             source.redis.migrate(HOST, target.port, names, 0, 5000)
         return names
@@ -51,7 +51,13 @@ class Cluster(LocalCluster):
 @asynccontextmanager
 async def joined(folder: Path, *, n_replicas: int = 0) -> AsyncIterator[Cluster]:
     """A whole Cluster; its nodes end with it."""
-    cluster = Cluster(folder, n_replicas=n_replicas)
+    async with running(Cluster(folder, n_replicas=n_replicas)) as cluster:
+        yield cluster
+
+
+@asynccontextmanager
+async def running(cluster: Cluster) -> AsyncIterator[Cluster]:
+    """A Cluster launched and joined; its nodes end with it."""
     try:
         cluster.launch()
         await asyncio.to_thread(cluster.join)
