@@ -139,20 +139,18 @@ async def read_in(services: Services, path: Path) -> Counts:
         with path.open("rb") as file:
             frames = _frames(file, path)
             _check(next(frames, None), stamp(services.config.fingerprint), path)
-            damage: InvalidRequest | None = None
-            while not damage:
+            while True:
                 records, damage = await asyncio.to_thread(_some, frames)
                 adopting = (_adopt(services, each, counts) for each in records)
                 for outcome in await asyncio.gather(*adopting, return_exceptions=True):
                     if isinstance(outcome, BaseException):
                         raise outcome
+                if damage:
+                    raise damage
                 if not records:
-                    break
-            if damage:
-                raise damage
+                    return counts
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be read: {error.strerror}") from error
-    return counts
 
 
 async def _indexed(services: Services, filters: TrackFilter) -> AsyncIterator[tuple[Track, TrackPeaks]]:

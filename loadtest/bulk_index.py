@@ -5,9 +5,9 @@ would have left there. Only for an empty store.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,6 +19,7 @@ from fpserver.terms import Frames, Hashes, TrackIds
 
 COMMANDS_PER_BATCH = 64  # of a few dozen kB each
 Command: TypeAlias = tuple[Any, ...]
+Bucket: TypeAlias = tuple[int, bytes, list[int], list[bytes]]  # shard, its name, low bits, lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,27 +91,36 @@ async def _send_batch(client: Client, commands: Sequence[Command]) -> None:
         await pipe.execute()
 
 
-def _lists(piece: Postings, config: IndexConfig) -> Iterator[Command]:
-    """The commands that write these lists: heads of a bucket together, tails one by one."""
+def buckets(
+    piece: Postings, *, n_shards: int, packed: Callable[..., list[bytes]] = lists.packed
+) -> Iterator[Bucket]:
+    """The lists of a piece, bucket by bucket, as `packed` makes them of track_id, offset and sizes."""
     hashes, first = np.unique(piece.hash, return_index=True)
-    stored = lists.packed(piece.track_id, piece.offset, np.diff(first, append=len(piece.hash)))
+    stored = packed(piece.track_id, piece.offset, np.diff(first, append=len(piece.hash)))
     bucket = hashes >> np.uint32(keys.FIELD_BITS)
     low = (hashes & np.uint32(keys.FIELD_MASK)).tolist()
     begins = np.flatnonzero(np.diff(bucket, prepend=bucket[:1] + np.uint32(1)))
-    shards = keys.shards_of(hashes[begins], n_shards=config.n_shards).tolist()
-    prefixes = [tuple(name.encode() for name in keys.of_reading(shard)) for shard in range(config.n_shards)]
+    shards = keys.shards_of(hashes[begins], n_shards=n_shards).tolist()
     names = bucket[begins].astype(">u4").tobytes()
-    ends = np.append(begins[1:], len(hashes)).tolist()
-    for b, (shard, begin, end) in enumerate(zip(shards, begins.tolist(), ends, strict=True)):
-        _, heads, tails = prefixes[shard]
-        name = names[4 * b : 4 * b + 4]
-        fields: list[bytes | int] = []
-        for i in range(begin, end):
-            head, tail = lists.split(stored[i])
-            fields += (low[i], head)
-            if tail:
-                yield ("SET", tails + name + bytes([low[i]]), tail)
-        yield ("HSET", heads + name, *fields)
+    for b, (begin, end) in enumerate(pairwise([*begins.tolist(), len(hashes)])):
+        yield shards[b], names[4 * b : 4 * b + 4], low[begin:end], stored[begin:end]
+
+
+def heads_and_tails(bucket: Bucket) -> Iterator[Command]:
+    """The commands that write a bucket: heads together, tails one by one."""
+    shard, name, lows, stored = bucket
+    _, heads, tails = (prefix.encode() for prefix in keys.of_reading(shard))
+    fields: list[bytes | int] = []
+    for low, each in zip(lows, stored, strict=True):
+        head, tail = lists.split(each)
+        fields += (low, head)
+        if tail:
+            yield ("SET", tails + name + bytes([low]), tail)
+    yield ("HSET", heads + name, *fields)
+
+
+def _lists(piece: Postings, config: IndexConfig) -> Iterator[Command]:
+    return chain.from_iterable(map(heads_and_tails, buckets(piece, n_shards=config.n_shards)))
 
 
 def _peaks(peaks: Iterable[tuple[int, bytes]], config: IndexConfig) -> Iterator[Command]:

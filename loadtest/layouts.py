@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain, islice, pairwise
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -35,10 +33,10 @@ from redis.retry import Retry
 from fpserver.index import codec, keys, lists
 from fpserver.index.store import FUNCTIONS, MAX_POSTINGS_PER_ADDITION
 from fpserver.store.binary import find_server
-from fpserver.store.embedded import KEEPING
+from fpserver.store.embedded import KEEPING, launch
 from fpserver.terms import Frames, Hashes, TrackIds
 from loadtest.accuracy.run import say
-from loadtest.bulk_index import Postings
+from loadtest.bulk_index import Bucket, Command, buckets, heads_and_tails
 from loadtest.corpus import music, thirds
 from loadtest.scale import stock
 from loadtest.scale.heard import CONFIG, readable_thirds, track_peaks
@@ -50,8 +48,6 @@ N_ADDED = 20  # tracks
 N_QUESTIONS = 20
 HASHES_PER_QUESTION = 2000
 COMMANDS_PER_BATCH = 500
-Command: TypeAlias = tuple[Any, ...]
-Bucket: TypeAlias = tuple[int, bytes, list[int], list[bytes]]  # shard, its name, low bits, lists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +108,11 @@ def _measured(
     with _serving(server, folder / "socket") as client:
         empty = client.info("memory")["used_memory"]
         for piece in stock.postings_of(held):
-            commands = (command for bucket in _buckets(piece, layout) for command in layout.store(bucket))
+            commands = (
+                command
+                for bucket in buckets(piece, n_shards=N_SHARDS, packed=layout.packed)
+                for command in layout.store(bucket)
+            )
             while batch := list(islice(commands, COMMANDS_PER_BATCH)):
                 with client.pipeline(transaction=False) as pipe:
                     for command in batch:
@@ -163,17 +163,6 @@ def _tracks(chunk: stock.Chunk) -> Iterator[tuple[int, Hashes, npt.NDArray[np.in
         yield track_id, piece.hash[its], piece.offset[its]
 
 
-def _buckets(piece: Postings, layout: Layout) -> Iterator[Bucket]:
-    """The lists of a piece, bucket by bucket."""
-    hashes, first = np.unique(piece.hash, return_index=True)
-    packed = layout.packed(piece.track_id, piece.offset, np.diff(first, append=len(piece.hash)))
-    bucket, low = hashes >> np.uint32(keys.FIELD_BITS), (hashes & np.uint32(keys.FIELD_MASK)).tolist()
-    begins = np.flatnonzero(np.diff(bucket, prepend=bucket[:1] + np.uint32(1)))
-    shards = keys.shards_of(hashes[begins], n_shards=N_SHARDS).tolist()
-    for shard, (begin, end) in zip(shards, pairwise([*begins.tolist(), len(hashes)]), strict=True):
-        yield shard, int(bucket[begin]).to_bytes(4, "big"), low[begin:end], packed[begin:end]
-
-
 def _plain(track_id: TrackIds, offset: Frames, sizes: npt.NDArray[np.int64]) -> list[bytes]:
     packed, ends = lists.plain(track_id, offset), (6 * np.cumsum(sizes)).tolist()
     return [packed[begin:end] for begin, end in pairwise([0, *ends])]
@@ -192,17 +181,6 @@ def _store_strings(bucket: Bucket) -> Iterator[Command]:
 def _store_buckets(bucket: Bucket) -> Iterator[Command]:
     shard, name, lows, lists_ = bucket
     yield ("HSET", _prefix(shard).encode() + name, *chain(*zip(lows, lists_, strict=True)))
-
-
-def _store_heads(bucket: Bucket, split: Callable[[bytes], tuple[bytes, bytes]]) -> Iterator[Command]:
-    shard, name, lows, lists_ = bucket
-    heads = []
-    for low, each in zip(lows, lists_, strict=True):
-        head, tail = split(each)
-        heads.append(head)
-        if tail:
-            yield "SET", keys.of_reading(shard)[2].encode() + name + bytes([low]), tail
-    yield from _store_buckets((shard, name, lows, heads))
 
 
 def _add(function: str, client: Redis, shard: int, track_id: int, chunk: bytes) -> object:
@@ -243,14 +221,14 @@ LAYOUTS = [
     Layout(
         name="plain",
         packed=_plain,
-        store=partial(_store_heads, split=lambda each: (each[: lists.HEAD_BYTES], each[lists.HEAD_BYTES :])),
+        store=heads_and_tails,
         add=_our_add,
         lookup=_our_lookup,
     ),
     Layout(
         name="sealed",
         packed=lists.packed,
-        store=partial(_store_heads, split=lists.split),
+        store=heads_and_tails,
         add=_our_add,
         lookup=_our_lookup,
     ),
@@ -264,8 +242,8 @@ def _serving(server: str, socket: Path) -> Iterator[Redis]:
     if program is None:
         raise SystemExit(f"no {server} on PATH: install it, or leave it out of --servers")
     conf = socket.with_name("conf")
-    conf.write_text(f"port 0\nunixsocket {socket}\n{KEEPING}appendonly no\n")
-    process = subprocess.Popen([program, str(conf)], stdout=subprocess.DEVNULL, cwd=socket.parent)
+    conf.write_text(f"port 0\nunixsocket {socket}\ndir {socket.parent}\n{KEEPING}appendonly no\n")
+    process = launch(Path(program), conf)
     try:
         client = Redis(unix_socket_path=str(socket), retry=Retry(ConstantBackoff(0.1), 100))
         client.function_load(FUNCTIONS)

@@ -48,8 +48,6 @@ MAX_K = 28
 MOST_BYTES = 12  # of a posting in code: two numbers of MAX_ONES and 32 bits
 WINDOW_BYTES = 8  # from any bit on, MAX_ONES, a zero and MAX_K bits stand in so many
 SHARE_SEALED = 0.8  # a list of which less is sealed is worth sealing anew
-
-
 _LEADING_ONES = np.array([f"{byte:08b}0".index("0") for byte in range(256)], np.uint8)
 
 
@@ -138,8 +136,8 @@ def _sealed(track_id: TrackIds, offset: Frames, sizes: Sizes) -> list[bytes]:
 
 
 def split(packed: bytes) -> tuple[bytes, bytes]:
-    """Head and tail of a list that is plain and fits a head, or has nothing but what is sealed."""
-    end = HEAD_BYTES if len(packed) <= HEAD_BYTES and packed[:4] != bytes(4) else MARKER_BYTES
+    """Head and tail of a list that is wholly plain or wholly sealed."""
+    end = MARKER_BYTES if packed[:4] == bytes(4) else HEAD_BYTES
     return packed[:end], packed[end:]
 
 

@@ -48,7 +48,6 @@ class Index:
             ForeignIndex: it was made by other settings.
             StoreUnavailable: the store does not answer.
         """
-        await think(lists.warm_up)
         ours = stamp.complete(fingerprint_stamp, n_shards=self._config.n_shards)
         calls = [
             Call(key=keys.STAMP, command=("SETNX", keys.STAMP, stamp.write(ours))),
@@ -56,6 +55,10 @@ class Index:
         ]
         _, stored = await self._nodes.demand(calls, timeout_s=self._config.shard_timeout_s)
         stamp.check(stored, ours)
+
+    async def prepare(self) -> None:
+        """Make ready to look up, so that no clip waits for it: some seconds where it was never done before."""
+        await think(lists.warm_up)
 
     async def add(self, track_id: int, fingerprint: Fingerprint) -> None:
         """Keep a track's fingerprint. Repeating it changes nothing, also after a crash in the middle.
@@ -88,7 +91,7 @@ class Index:
         n_cut = sum(n_less for _, n_less in await asyncio.gather(*rewriting))
         await self._write([self._pack_removal(track_id, shard, is_done=True) for shard in by_shard])
         shard = keys.peaks_prefix(self._shard_of_track(track_id))
-        await self._write([Call(key=shard, command=("UNLINK", self._peaks_key(track_id)))])
+        await self._write_one(Call(key=shard, command=("UNLINK", self._peaks_key(track_id))))
         return n_cut
 
     async def seal_if_grown(self) -> int:
@@ -102,16 +105,17 @@ class Index:
         """
         n_postings = (await self.stats()).n_postings
         lease = ("SET", keys.SEALING, 1, "NX", "EX", SEALING_S)
-        if not await self._keep(keys.SEALING, *lease):
+        if not await self._write_one(Call(key=keys.SEALING, command=lease)):
             return 0
         try:
-            n_before = int(await self._keep(keys.SEALED, "GET", keys.SEALED) or 0)
+            get = Call(key=keys.SEALED, command=("GET", keys.SEALED))
+            n_before = int(await self._write_one(get) or 0)
             n_sealed = await self.seal() if n_postings > GROWN * n_before else 0
             if n_postings > GROWN * n_before or n_postings < n_before:
-                await self._keep(keys.SEALED, "SET", keys.SEALED, n_postings)
+                await self._write_one(Call(key=keys.SEALED, command=("SET", keys.SEALED, n_postings)))
             return n_sealed
         finally:
-            await self._keep(keys.SEALING, "DEL", keys.SEALING)
+            await self._write_one(Call(key=keys.SEALING, command=("DEL", keys.SEALING)))
 
     async def seal(self) -> int:
         """Seal the posting lists that are worth it, while others read and add; repeat it after a crash anywhere.
@@ -211,9 +215,6 @@ class Index:
             raise failures[0]
         return replies
 
-    async def _keep(self, key: str, *command: str | int) -> Reply:
-        return (await self._write([Call(key=key, command=command)]))[0]
-
     async def _rewrite(self, shard: int, hashes: Hashes, *, without: int | None = None) -> tuple[int, int]:
         """Put others in the place of lists of one shard: without a track, those that it is in; else sealed ones.
 
@@ -233,7 +234,7 @@ class Index:
                     break
                 packed = codec.pack_replacements(left, replacements)
                 call = Call.function("fpserver_index_replace", keys.of_reading(shard), packed)
-                done = np.frombuffer((await self._write([call]))[0], np.uint8) == ord("1")
+                done = np.frombuffer(await self._write_one(call), np.uint8) == ord("1")
                 n_lists, n_less = n_lists + int(done.sum()), n_less + int(less[done].sum())
                 left = left[~done]
         return n_lists, n_less
@@ -244,7 +245,7 @@ class Index:
         call = Call.function(
             "fpserver_index_lookup", keys.of_reading(shard), max_postings, max_postings, question
         )
-        return codec.unpack_answer((await self._write([call]))[0], len(hashes))
+        return codec.unpack_answer(await self._write_one(call), len(hashes))
 
     def _by_shard(self, hashes: Hashes) -> dict[int, Hashes]:
         """The hashes of each shard that has some, sorted."""
@@ -253,6 +254,10 @@ class Index:
 
     async def _write(self, calls: Sequence[Call]) -> list[Reply]:
         return await self._nodes.demand(calls, timeout_s=self._config.write_timeout_s)
+
+    async def _write_one(self, call: Call) -> Reply:
+        (reply,) = await self._write([call])
+        return reply
 
     async def _keep_peaks(self, track_id: int, packed: bytes) -> None:
         shard, key = keys.peaks_prefix(self._shard_of_track(track_id)), self._peaks_key(track_id)

@@ -48,6 +48,7 @@ def create_app(config: Config) -> web.Application:
             log.info("web.stale_uploads_removed", n=n_stale)
         await prepare()
         async with open_services(config, pool_processes=pool_processes(config)) as services:
+            await services.index.prepare()
             app[DOOR] = door = Door(config=config, services=services, spool=spool)
             door.idle.set()
             measuring = asyncio.create_task(_measure(door))

@@ -39,6 +39,13 @@ async def filled(services: Services, folder: Path, n: int = 5) -> dict[int, Trac
         return await ended(services, [each.track_id for each in submitted])
 
 
+async def exported(services: Services, folder: Path, n: int = 5) -> Path:
+    """All of them in a file."""
+    await filled(services, folder, n)
+    await export(services, folder / "all", ALL)
+    return folder / "all"
+
+
 async def empty(services: Services) -> None:
     await services.client.flushall()
     await services.index.open(stamp(services.config.fingerprint))
@@ -86,9 +93,7 @@ async def test_a_part_is_written_by_filter(services: Services, tmp_path: Path) -
 async def test_tracks_that_are_there_in_other_files_are_known_by_their_peaks(
     services: Services, tmp_path: Path
 ) -> None:
-    await filled(services, tmp_path, n=2)
-    file = tmp_path / "all"
-    await export(services, file, ALL)
+    file = await exported(services, tmp_path, n=2)
     records = frames_of(file)
     renamed = [
         msgspec.structs.replace(each, sha256=f"{i:064x}") if isinstance(each, Record) else each
@@ -105,10 +110,8 @@ async def test_an_import_that_broke_off_anywhere_goes_on(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "AT_ONCE", 2)
-    await filled(services, tmp_path)
+    file = await exported(services, tmp_path)
     before = await contents(services)
-    file = tmp_path / "all"
-    await export(services, file, ALL)
     await empty(services)
     for delay_s in (0.0, 0.005, 0.01, 0.02, 0.04):
         task = asyncio.create_task(read_in(services, file))
@@ -122,9 +125,7 @@ async def test_an_import_that_broke_off_anywhere_goes_on(
 
 
 async def test_what_a_worker_has_in_hand_is_left_to_it(services: Services, tmp_path: Path) -> None:
-    await filled(services, tmp_path, n=1)
-    file = tmp_path / "all"
-    await export(services, file, ALL)
+    file = await exported(services, tmp_path, n=1)
     await empty(services)
     (submitted,) = await submit_files(services, [tmp_path / "song-0.wav"])
     counts = await read_in(services, file)
@@ -136,9 +137,7 @@ async def test_what_a_worker_has_in_hand_is_left_to_it(services: Services, tmp_p
 async def test_a_file_of_other_settings_is_refused_and_names_the_first(
     services: Services, tmp_path: Path
 ) -> None:
-    await filled(services, tmp_path, n=1)
-    file = tmp_path / "all"
-    await export(services, file, ALL)
+    file = await exported(services, tmp_path, n=1)
     header, *rest = frames_of(file)
     assert isinstance(header, Header)
     write(file, [Header(stamp={**header.stamp, "fingerprint.hop": "256"}), *rest])
@@ -149,10 +148,8 @@ async def test_a_file_of_other_settings_is_refused_and_names_the_first(
 async def test_peaks_are_paired_as_the_catalogue_that_takes_them_in_pairs_them(
     services: Services, tmp_path: Path
 ) -> None:
-    await filled(services, tmp_path)
+    file = await exported(services, tmp_path)
     before, stats = await contents(services), await services.index.stats()
-    file = tmp_path / "all"
-    await export(services, file, ALL)
     await services.client.flushall()
     config = services.config.with_values(fingerprint={"fan_out": 4}, index={"n_shards": 4})
     async with open_services(config, pool_processes=0) as others:
@@ -169,9 +166,7 @@ async def test_peaks_are_paired_as_the_catalogue_that_takes_them_in_pairs_them(
 
 
 async def test_a_damaged_file_is_told_and_what_came_before_is_in(services: Services, tmp_path: Path) -> None:
-    await filled(services, tmp_path)
-    file = tmp_path / "all"
-    await export(services, file, ALL)
+    file = await exported(services, tmp_path)
     whole = file.read_bytes()
     await empty(services)
     file.write_bytes(whole[: len(whole) // 2])
@@ -194,9 +189,7 @@ async def test_a_damaged_file_is_told_and_what_came_before_is_in(services: Servi
 async def test_a_track_whose_peaks_are_wrong_is_left_out_and_named(
     services: Services, tmp_path: Path
 ) -> None:
-    await filled(services, tmp_path, n=2)
-    file = tmp_path / "all"
-    await export(services, file, ALL)
+    file = await exported(services, tmp_path, n=2)
     header, one, two, _ = frames_of(file)
     assert isinstance(one, Record)
     wrong = [

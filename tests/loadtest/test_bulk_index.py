@@ -48,6 +48,7 @@ async def test_what_is_loaded_is_what_adding_and_sealing_leave_behind(
         await index.add(track_id, each)
     assert await index.seal() > 0
     added = await contents(client)
+    assert any(b":t:" in key for key in added)  # some lists have outgrown their heads
 
     await client.flushall()
     packed = [(track_id, peaks.pack(each.peaks)) for track_id, each in given.items()]

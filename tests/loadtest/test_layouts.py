@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fpserver.index import codec, keys
-from loadtest.bulk_index import Postings
-from loadtest.layouts import LAYOUTS, N_SHARDS, Layout, _buckets, _by_shard, _serving
+from loadtest.bulk_index import Postings, buckets
+from loadtest.layouts import LAYOUTS, N_SHARDS, Layout, _by_shard, _serving
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
@@ -22,7 +22,7 @@ def test_a_layout_holds_every_posting(layout: Layout, rng: np.random.Generator, 
     piece = Postings(hash=piece.hash, track_id=piece.track_id[order], offset=piece.offset[order])
     asked = np.unique(hashes)
     with _serving("valkey-server", tmp_path / "socket") as client:
-        for bucket in _buckets(piece, layout):
+        for bucket in buckets(piece, n_shards=N_SHARDS, packed=layout.packed):
             for command in layout.store(bucket):
                 client.execute_command(*command)  # type: ignore[no-untyped-call]
 
