@@ -70,6 +70,7 @@ async def test_a_process_listens_until_sigterm_and_leaves_with_0(config: Config,
             await process.wait()
 
 
+@pytest.mark.alone
 async def test_nothing_stops_the_event_loop(
     web: Web, worker: None, recordings: dict[int, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
