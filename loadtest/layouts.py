@@ -133,7 +133,10 @@ def _measured(
             for shard, pieces in enumerate(_by_shard(hashes)):
                 for some in pieces:
                     layout.add(
-                        client, shard, track_id, codec.pack_chunk(track_id, hashes[some], offset[some])
+                        client,
+                        shard,
+                        track_id,
+                        codec.pack_chunk(hashes[some], np.full(len(some), track_id), offset[some]),
                     )
             n_added += len(hashes)
         add_s = _cpu_s(client) - start
@@ -193,7 +196,7 @@ def _lookup(function: str, client: Redis, shard: int, hashes: Hashes) -> int:
 
 def _our_add(client: Redis, shard: int, track_id: int, chunk: bytes) -> object:
     names = keys.of_writing(shard)
-    return client.fcall("fpserver_index_add", len(names), *names, track_id, 0, 1, chunk)
+    return client.fcall("fpserver_index_add", len(names), *names, b"alone:", 0, 1, chunk, track_id)
 
 
 def _our_lookup(client: Redis, shard: int, hashes: Hashes) -> int:

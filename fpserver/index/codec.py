@@ -4,7 +4,7 @@ Lists by bucket, columns one after the other (question of a lookup):
 
     | n_buckets : 32 | bucket : 32 × n_buckets | n_lists : 8 × n_buckets | low : 8 × Σ n_lists |
 
-What is added to them, one chunk of a track:
+What is added to them, one chunk of some tracks' postings:
 
     | lists by bucket | n_postings : 16 × Σ n_lists | posting : 48 × Σ n_postings |
 
@@ -31,13 +31,13 @@ from fpserver.errors import AudioTooLong, InvalidRequest
 from fpserver.index import lists
 from fpserver.index.keys import FIELD_BITS, FIELD_MASK
 from fpserver.index.lists import MAX_OFFSET, MAX_TRACK_ID
-from fpserver.terms import Frames, Hashes
+from fpserver.terms import Frames, Hashes, TrackIds
 
 LEFT_OUT = 1 << 31
 
 
-def pack_postings(track_id: int, offsets: Frames) -> bytes:
-    """Postings of one track.
+def check(track_id: int, offsets: Frames) -> None:
+    """Whether the index can hold these postings of a track.
 
     Raises:
         InvalidRequest, AudioTooLong: the track's id or an offset has more bits than a posting gives it.
@@ -48,7 +48,12 @@ def pack_postings(track_id: int, offsets: Frames) -> bytes:
         raise AudioTooLong(
             f"track {track_id} has a landmark at frame {offsets.max()}, the index holds frames of 0..{MAX_OFFSET}"
         )
-    return lists.plain(np.full(len(offsets), track_id, np.int64), offsets)
+
+
+def company(track_ids: Sequence[int]) -> bytes:
+    """A name for tracks that are added together."""
+    packed = np.array(track_ids, ">u4").tobytes()
+    return hashlib.sha1(packed, usedforsecurity=False).hexdigest()[:8].encode() + b":"
 
 
 def pack_question(hashes: Hashes) -> bytes:
@@ -61,11 +66,11 @@ def pack_question(hashes: Hashes) -> bytes:
     return n_buckets + bucket[first].astype(">u4").tobytes() + n_lists.tobytes() + low.tobytes()
 
 
-def pack_chunk(track_id: int, hashes: Hashes, offsets: Frames) -> bytes:
-    """Postings of one track, at most 65,535, ordered by hash."""
+def pack_chunk(hashes: Hashes, track_id: TrackIds, offset: Frames) -> bytes:
+    """Postings ordered by hash, at most 65,535, that fit (`check`)."""
     first = np.flatnonzero(np.diff(hashes, prepend=hashes[:1] + np.uint32(1)))
     n_postings = np.diff(first, append=len(hashes)).astype(">u2")
-    return pack_question(hashes[first]) + n_postings.tobytes() + pack_postings(track_id, offsets)
+    return pack_question(hashes[first]) + n_postings.tobytes() + lists.plain(track_id, offset)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,26 +58,38 @@ local function each_bucket(blob, visit)
   return at_low
 end
 
--- add: KEYS tracks, doing, n_postings, bucket prefix, tail prefix; ARGV track_id, chunk, n_chunks, packed postings.
--- Answers 1 (written), 0 (was there already), -1 (the track is being removed, or an earlier chunk is missing).
--- `doing` counts the chunks written of a track; the last chunk turns the count into the track's bit in `tracks`.
--- Everything is read before anything is written: a read that fails leaves nothing half done.
+-- Whether a chunk of these tracks is to be written: 1, or 0 (it was already), or -1 (one of them is being removed, was
+-- added with others or not at all, or an earlier chunk is missing).
+local function is_due(tracks, doing, ids, name, chunk)
+  local states, due = redis.call("HMGET", doing, unpack(ids)), nil
+  for i = 1, #ids do
+    local state, done = states[i], 0
+    if redis.call("GETBIT", tracks, ids[i]) == 1 then
+      done = math.huge
+    elseif state then
+      done = string.sub(state, 1, #name) == name and tonumber(string.sub(state, #name + 1)) or -1
+    end
+    local this = done == chunk and 1 or (done > chunk and 0 or -1)
+    if due and this ~= due then
+      return -1
+    end
+    due = this
+  end
+  return due
+end
+
+-- add: KEYS tracks, doing, n_postings, bucket prefix, tail prefix; ARGV name of the company, chunk, n_chunks, packed
+-- postings, ids of its tracks. Answers as is_due.
+-- `doing` tells of each track in which company it is added, and the chunks written of that; the last chunk turns it into
+-- the track's bit in `tracks`. Everything is read before anything is written: a read that fails leaves nothing half done.
 local function add(keys, args)
   local call, sub, char = redis.call, string.sub, string.char
   local tracks, doing, n_postings, buckets, tails = unpack(keys)
-  local track_id, chunk, n_chunks, blob = args[1], tonumber(args[2]), tonumber(args[3]), args[4]
-  if call("GETBIT", tracks, track_id) == 1 then
-    return 0
-  end
-  local done = call("HGET", doing, track_id)
-  if done == REMOVING then
-    return -1
-  end
-  done = tonumber(done or 0)
-  if done > chunk then
-    return 0
-  elseif done < chunk then
-    return -1
+  local name, chunk, n_chunks, blob = args[1], tonumber(args[2]), tonumber(args[3]), args[4]
+  local ids = { unpack(args, 5) }
+  local due = is_due(tracks, doing, ids, name, chunk)
+  if due ~= 1 then
+    return due
   end
 
   local heads, n_lists = {}, 0
@@ -110,10 +122,17 @@ local function add(keys, args)
   end
 
   if chunk + 1 == n_chunks then
-    call("HDEL", doing, track_id)
-    call("SETBIT", tracks, track_id, 1)
+    call("HDEL", doing, unpack(ids))
+    for _, id in ipairs(ids) do
+      call("SETBIT", tracks, id, 1)
+    end
   else
-    call("HSET", doing, track_id, chunk + 1)
+    local states = {}
+    for _, id in ipairs(ids) do
+      states[#states + 1] = id
+      states[#states + 1] = name .. (chunk + 1)
+    end
+    call("HSET", doing, unpack(states))
   end
   return 1
 end

@@ -7,7 +7,7 @@
     fp:{7}:t:<bucket><low>  string   tail of one posting list that outgrew its head
     fp:{7}:p:<track_id>     string   peaks of a track
     fp:{7}:tracks           string   bitmap: bit track_id is set when its last posting of this shard is written
-    fp:{7}:doing            hash     track_id → chunks written so far, or "removing"; tracks in passage only
+    fp:{7}:doing            hash     track_id → with whom it is added and chunks written, or "removing"
     fp:{7}:n_postings       string   counter
 
 All keys of shard 7 carry the hash tag {7}, so they share one slot of a Cluster: one function call may touch

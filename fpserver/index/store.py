@@ -64,17 +64,30 @@ class Index:
         """Keep a track's fingerprint. Repeating it changes nothing, also after a crash in the middle.
 
         Raises:
-            Conflict: the track is being removed, or another fingerprint was begun or kept under its id: remove
-                that first, by the landmarks of the peaks that the index holds.
+            Conflict: the track is being removed or was begun together with others, or another fingerprint was begun or
+                kept under its id: remove that first, by the landmarks of the peaks that the index holds.
             AudioTooLong, InvalidRequest: an offset, frame, bin or the id needs more bits than a posting has.
             StoreUnavailable: a shard did not answer; repeat it later.
         """
-        peaks = await think(peaks_codec.pack, fingerprint.peaks)
-        additions = await think(self._pack_addition, track_id, fingerprint.landmarks)
-        await self._keep_peaks(track_id, peaks)
+        await self.add_together({track_id: fingerprint})
+
+    async def add_together(self, fingerprints: Mapping[int, Fingerprint]) -> None:
+        """Keep tracks' fingerprints, some dozens: a posting list that several are in is written once.
+
+        Repeating it with the same tracks changes nothing, also after a crash in the middle.
+
+        Raises:
+            Conflict: as of `add`, for one of them; add them one by one.
+            AudioTooLong, InvalidRequest, StoreUnavailable: as of `add`.
+        """
+        peaks, additions = await think(self._pack_addition, fingerprints)
+        await self._keep_peaks(peaks)
         for calls in _in_step(additions):
             if -1 in await self._write(calls):
-                raise Conflict(f"track {track_id} is being removed from the index: add it again after that")
+                raise Conflict(
+                    f"track {' or '.join(map(str, fingerprints))} is being removed from the index, or was begun "
+                    "together with others: it can be added after its removal"
+                )
 
     async def remove(self, track_id: int, landmarks: Landmarks) -> int:
         """Cut a track's postings under the hashes of these landmarks, then forget its peaks.
@@ -259,12 +272,17 @@ class Index:
         (reply,) = await self._write([call])
         return reply
 
-    async def _keep_peaks(self, track_id: int, packed: bytes) -> None:
-        shard, key = keys.peaks_prefix(self._shard_of_track(track_id)), self._peaks_key(track_id)
-        commands = ("SETNX", key, packed), ("GET", key)
-        _, kept = await self._write([Call(key=shard, command=command) for command in commands])
-        if kept != packed:
-            raise Conflict(f"the index holds another fingerprint of track {track_id}: remove that one first")
+    async def _keep_peaks(self, packed: Mapping[int, bytes]) -> None:
+        calls = []
+        for track_id, each in packed.items():
+            shard, key = keys.peaks_prefix(self._shard_of_track(track_id)), self._peaks_key(track_id)
+            calls += [Call(key=shard, command=command) for command in (("SETNX", key, each), ("GET", key))]
+        kept = (await self._write(calls))[1::2]
+        for (track_id, each), stored in zip(packed.items(), kept, strict=True):
+            if stored != each:
+                raise Conflict(
+                    f"the index holds another fingerprint of track {track_id}: remove that one first"
+                )
 
     def _peaks_key(self, track_id: int) -> bytes:
         return keys.peaks(self._shard_of_track(track_id), track_id)
@@ -309,22 +327,30 @@ class Index:
             calls.append(Call.function("fpserver_index_windows", [prefix], question.packed()))
         return pieces, questions, calls
 
-    def _pack_addition(self, track_id: int, landmarks: Landmarks) -> list[list[Call]]:
-        """Calls that add the landmarks: per shard, in the order in which they must be made."""
-        pieces = keys.by_shard(
-            landmarks.hash, n_shards=self._config.n_shards, max_items=MAX_POSTINGS_PER_ADDITION
-        )
-        return [
+    def _pack_addition(
+        self, fingerprints: Mapping[int, Fingerprint]
+    ) -> tuple[dict[int, bytes], list[list[Call]]]:
+        """Peaks by track; and calls that add the landmarks: per shard, in the order in which they must be made."""
+        ids, landmarks = list(fingerprints), [each.landmarks for each in fingerprints.values()]
+        for track_id, each in zip(ids, landmarks, strict=True):
+            codec.check(track_id, each.offset)
+        peaks = {track_id: peaks_codec.pack(each.peaks) for track_id, each in fingerprints.items()}
+        track_id_of = np.repeat(np.array(ids, np.int64), [len(each) for each in landmarks])
+        hash_of = np.concatenate([each.hash for each in landmarks])
+        offset_of = np.concatenate([each.offset for each in landmarks])
+        pieces = keys.by_shard(hash_of, n_shards=self._config.n_shards, max_items=MAX_POSTINGS_PER_ADDITION)
+        return peaks, [
             [
                 Call.function(
                     "fpserver_index_add",
                     keys.of_writing(shard),
-                    track_id,
+                    codec.company(ids),
                     chunk,
                     len(chunks),
-                    codec.pack_chunk(track_id, landmarks.hash[indices], landmarks.offset[indices]),
+                    codec.pack_chunk(hash_of[some], track_id_of[some], offset_of[some]),
+                    *ids,
                 )
-                for chunk, indices in enumerate(chunks)
+                for chunk, some in enumerate(chunks)
             ]
             for shard, chunks in enumerate(pieces)
         ]

@@ -263,7 +263,8 @@ class TestCluster:
         one, two = shard + 1, shard + 2  # their peaks are in other shards
         index, model = await new_index(cluster_client), Model()
         await index.add(one, given)
-        await index._write(index._pack_addition(two, landmarks)[shard][:1])
+        _, calls = index._pack_addition({two: given})
+        await index._write(calls[shard][:1])
         for track_id in (one, two):
             model.add(track_id, landmarks)
 

@@ -79,7 +79,7 @@ class TestIndex:
         model = Model()
         for track_id in range(1, 6):
             given = fingerprint(rng, n_landmarks=150, spread=100)
-            shards = index._pack_addition(track_id, given.landmarks)
+            _, shards = index._pack_addition({track_id: given})
             for calls in shards:  # as far as a crash may have come, in each shard
                 for call in calls[: rng.integers(0, len(calls) + 1)]:
                     await index._write([call])
@@ -87,6 +87,50 @@ class TestIndex:
             model.add(track_id, given.landmarks)
             asked = np.unique(given.landmarks.hash)
             assert hits(await index.lookup(asked), asked) == model.lookup(asked)
+        assert (await index.stats()).n_postings == model.n_postings
+
+    @pytest.mark.parametrize("max_items", [10**6, 40])
+    async def test_tracks_added_together_that_broke_off_anywhere_are_completed_by_repeating_it(
+        self, index: Index, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, max_items: int
+    ) -> None:
+        monkeypatch.setattr(store, "MAX_POSTINGS_PER_ADDITION", max_items)
+        model = Model()
+        for first in (1, 11, 21):
+            given = {first + i: fingerprint(rng, n_landmarks=150, spread=100) for i in range(3)}
+            peaks, shards = index._pack_addition(given)
+            await index._keep_peaks(peaks)
+            for calls in shards:
+                for call in calls[: rng.integers(0, len(calls) + 1)]:
+                    await index._write([call])
+            await index.add_together(given)
+            await index.add_together(given)
+            for track_id, each in given.items():
+                await index.add(track_id, each)  # is there
+                model.add(track_id, each.landmarks)
+        asked = np.arange(500, dtype=np.uint32)
+        assert hits(await index.lookup(asked), asked) == model.lookup(asked)
+        assert (await index.stats()).n_postings == model.n_postings
+
+    async def test_what_was_begun_together_is_not_added_in_other_company_before_it_is_removed(
+        self, index: Index, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(store, "MAX_POSTINGS_PER_ADDITION", 20)
+        given = {track_id: fingerprint(rng, n_landmarks=150, spread=100) for track_id in (1, 2, 3)}
+        peaks, shards = index._pack_addition({track_id: given[track_id] for track_id in (1, 2)})
+        await index._keep_peaks(peaks)
+        await index._write([calls[0] for calls in shards if calls])
+        await index.add(3, given[3])
+        for others in ({1}, {1, 3}, {1, 2, 3}):
+            with pytest.raises(Conflict, match="begun together with others"):
+                await index.add_together({track_id: given[track_id] for track_id in others})
+        model = Model()
+        for track_id in (1, 2):
+            await index.remove(track_id, given[track_id].landmarks)
+            await index.add(track_id, given[track_id])
+        for track_id, each in given.items():
+            model.add(track_id, each.landmarks)
+        asked = np.arange(500, dtype=np.uint32)
+        assert hits(await index.lookup(asked), asked) == model.lookup(asked)
         assert (await index.stats()).n_postings == model.n_postings
 
     async def test_a_removal_that_broke_off_anywhere_is_completed_by_repeating_it(

@@ -33,5 +33,6 @@ def test_a_layout_holds_every_posting(layout: Layout, rng: np.random.Generator, 
         assert found() == 20_000
         for shard in range(N_SHARDS):
             some = asked[keys.shards_of(asked, n_shards=N_SHARDS) == shard]
-            layout.add(client, shard, 901, codec.pack_chunk(901, some, np.zeros(len(some), np.int32)))
+            chunk = codec.pack_chunk(some, np.full(len(some), 901), np.zeros(len(some), np.int32))
+            layout.add(client, shard, 901, chunk)
         assert found() == 20_000 + len(asked)
