@@ -12,7 +12,7 @@ The first frame is a Header, the last a Footer, those between are Records.
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +22,11 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from fpserver.config import FingerprintConfig
 from fpserver.errors import FingerprintForeign, InvalidRequest
 from fpserver.fingerprint.landmarks import track_landmarks
 from fpserver.fingerprint.stamp import stamp
-from fpserver.ingest import adopt
+from fpserver.ingest import Known, adopt
 from fpserver.services import Services
 from fpserver.terms import (
     MAX_METADATA_CHARS,
@@ -48,7 +49,7 @@ PAIRING = frozenset(  # settings that landmarks depend on, and peaks do not
     f"fingerprint.{name}" for name in ("fan_out", "min_delta_frames", "max_delta_frames", "max_delta_bins")
 )
 PAGE = 50  # tracks
-AT_ONCE = 8
+AT_ONCE = 64  # tracks
 PEAK_BYTES = 6  # besides its bit of `strong`
 
 Text: TypeAlias = Annotated[str, Meta(max_length=MAX_METADATA_CHARS)]
@@ -141,10 +142,7 @@ async def read_in(services: Services, path: Path) -> Counts:
             _check(next(frames, None), stamp(services.config.fingerprint), path)
             while True:
                 records, damage = await asyncio.to_thread(_some, frames)
-                adopting = (_adopt(services, each, counts) for each in records)
-                for outcome in await asyncio.gather(*adopting, return_exceptions=True):
-                    if isinstance(outcome, BaseException):
-                        raise outcome
+                await _adopt(services, records, counts)
                 if damage:
                     raise damage
                 if not records:
@@ -164,24 +162,38 @@ async def _indexed(services: Services, filters: TrackFilter) -> AsyncIterator[tu
                 yield track, peaks[track_id]
 
 
-async def _adopt(services: Services, record: Record, counts: Counts) -> None:
-    try:
-        fingerprint = await think(_fingerprint, record, services)
+async def _adopt(services: Services, records: Sequence[Record], counts: Counts) -> None:
+    recordings = []
+    for outcome in await think(_known, records, services.config.fingerprint):
+        if isinstance(outcome, str):
+            counts.failures.append(outcome)
+        else:
+            recordings.append(outcome)
+    for recording, submitted in zip(recordings, await adopt(services, recordings), strict=True):
+        if submitted.status is TrackStatus.INDEXED and not submitted.duplicate:
+            counts.indexed += 1
+            counts.audio_s += recording.duration_s
+        else:
+            counts.known += 1
+
+
+def _known(records: Sequence[Record], config: FingerprintConfig) -> list[Known | str]:
+    """What can be adopted; or what is wrong with it."""
+    outcomes: list[Known | str] = []
+    for record in records:
+        try:
+            fingerprint = _fingerprint(record, config)
+        except InvalidRequest as error:
+            outcomes.append(f"{record.title or record.external_id or record.sha256}: {error.message}")
+            continue
         submission = Submission(
             source=f"import:{record.sha256}",
             place=PLACE,
             content_sha256=record.sha256,
             metadata=Metadata(**{name: getattr(record, name) for name in METADATA_FIELDS}),
         )
-        submitted = await adopt(services, submission, fingerprint, record.duration_s)
-    except InvalidRequest as error:
-        counts.failures.append(f"{record.title or record.external_id or record.sha256}: {error.message}")
-        return
-    if submitted.status is TrackStatus.INDEXED and not submitted.duplicate:
-        counts.indexed += 1
-        counts.audio_s += record.duration_s
-    else:
-        counts.known += 1
+        outcomes.append(Known(submission=submission, fingerprint=fingerprint, duration_s=record.duration_s))
+    return outcomes
 
 
 def _record(track: Track, peaks: TrackPeaks) -> Record:
@@ -200,8 +212,8 @@ def _record(track: Track, peaks: TrackPeaks) -> Record:
     )
 
 
-def _fingerprint(record: Record, services: Services) -> Fingerprint:
-    config, n = services.config.fingerprint, record.n_peaks
+def _fingerprint(record: Record, config: FingerprintConfig) -> Fingerprint:
+    n = record.n_peaks
     n_bytes = PEAK_BYTES * n + (n + 7) // 8
     inflate = zlib.decompressobj()
     try:

@@ -8,8 +8,9 @@ import asyncio
 import hashlib
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -137,48 +138,89 @@ async def _index(services: Services, track: Track, twins: "Twins") -> TrackStatu
     return status
 
 
-async def adopt(
-    services: Services, submission: Submission, fingerprint: Fingerprint, duration_s: float
-) -> Submitted:
-    """Put a recording into the catalogue of which the fingerprint is known, and no audio is here.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A recording whose fingerprint is known, and no audio is here."""
+
+    submission: Submission
+    fingerprint: Fingerprint
+    duration_s: float
+
+
+async def adopt(services: Services, recordings: Sequence[Known]) -> list[Submitted]:
+    """Put some dozens of recordings into the catalogue by their fingerprints.
 
     Repeating it changes nothing, also after a crash in the middle. Other tracks with the same peaks are found, those
     that only sound the same are not: that takes more than a fingerprint holds.
 
     Returns:
-        The track and its status; `duplicate` if the catalogue held these bytes, or others with these peaks.
+        In order, each track and its status; `duplicate` if the catalogue held these bytes, or others with these peaks.
 
     Raises:
-        AudioTooLong, InvalidRequest: the index cannot hold it.
+        AudioTooLong, InvalidRequest: the index cannot hold one of them.
         StoreUnavailable: repeat it later.
     """
-    (submitted,) = await services.tracks.submit([submission], now=time.time())
-    track_id = submitted.track_id
-    if submitted.duplicate:
-        track = (await services.tracks.get([track_id])).get(track_id)
-        if track is None or track.status not in PENDING or track.place != submission.place:
-            return submitted  # nobody has to do anything for it, or its own worker
-    holder = await services.tracks.claim_audio(track_id, audio_digest(fingerprint.peaks))
-    status = await _keep(services, track_id, fingerprint, duration_s, holder=holder)
-    return Submitted(track_id=holder, status=status, duplicate=status is TrackStatus.DUPLICATE)
+    outcomes = await services.tracks.submit([each.submission for each in recordings], now=time.time())
+    records = await services.tracks.get([each.track_id for each in outcomes if each.duplicate])
+    to_add: dict[int, int] = {}  # track_id → which of the recordings
+    for i, (recording, submitted) in enumerate(zip(recordings, outcomes, strict=True)):
+        track = records.get(submitted.track_id)
+        if submitted.duplicate and (
+            track is None or track.status not in PENDING or track.place != recording.submission.place
+        ):
+            continue  # nobody has to do anything for it, or its own worker
+        to_add.setdefault(submitted.track_id, i)
+    holders = await asyncio.gather(
+        *(
+            services.tracks.claim_audio(track_id, audio_digest(recordings[i].fingerprint.peaks))
+            for track_id, i in to_add.items()
+        )
+    )
+    await _add_together(
+        services,
+        {
+            track_id: recordings[i].fingerprint
+            for (track_id, i), holder in zip(to_add.items(), holders, strict=True)
+            if holder == track_id
+        },
+    )
+    statuses = await asyncio.gather(
+        *(
+            _commit(services, track_id, recordings[i].fingerprint, recordings[i].duration_s, holder=holder)
+            for (track_id, i), holder in zip(to_add.items(), holders, strict=True)
+        )
+    )
+    for i, holder, status in zip(to_add.values(), holders, statuses, strict=True):
+        outcomes[i] = Submitted(track_id=holder, status=status, duplicate=status is TrackStatus.DUPLICATE)
+    return outcomes
 
 
 async def _keep(
     services: Services, track_id: int, fingerprint: Fingerprint, duration_s: float, *, holder: int
 ) -> TrackStatus:
     """Write the fingerprint, then commit; unless another track holds the recording."""
+    start = time.perf_counter()
+    if holder == track_id:
+        await _add(services, track_id, fingerprint)
+    status = await _commit(services, track_id, fingerprint, duration_s, holder=holder)
+    if status is TrackStatus.INDEXED:
+        metrics.STAGE_SECONDS.labels("ingest", "index").observe(time.perf_counter() - start)
+    return status
+
+
+async def _commit(
+    services: Services, track_id: int, fingerprint: Fingerprint, duration_s: float, *, holder: int
+) -> TrackStatus:
+    """Make a track whose fingerprint is written an answer; or a duplicate of its holder."""
     if holder != track_id:
         await services.tracks.mark_duplicate(track_id, holder, now=time.time())
         return TrackStatus.DUPLICATE
-    start = time.perf_counter()
-    await _add(services, track_id, fingerprint)
     committed = await services.tracks.mark_indexed(
         track_id, n_landmarks=len(fingerprint.landmarks), duration_s=duration_s, now=time.time()
     )
     if not committed:  # cancelled or deleted while it was heard
         await services.index.remove(track_id, fingerprint.landmarks)
         return TrackStatus.CANCELLED
-    metrics.STAGE_SECONDS.labels("ingest", "index").observe(time.perf_counter() - start)
     return TrackStatus.INDEXED
 
 
@@ -215,6 +257,14 @@ async def _add(services: Services, track_id: int, fingerprint: Fingerprint) -> N
     except Conflict:  # an earlier attempt, with another file or decoder, has left its own under this id
         await _cut(services, track_id)
         await services.index.add(track_id, fingerprint)
+
+
+async def _add_together(services: Services, fingerprints: Mapping[int, Fingerprint]) -> None:
+    try:
+        await services.index.add_together(fingerprints)
+    except Conflict:  # an earlier attempt, in other company, has left its own under one of these ids
+        for track_id, fingerprint in fingerprints.items():
+            await _add(services, track_id, fingerprint)
 
 
 async def delete_track(services: Services, track_id: int) -> None:

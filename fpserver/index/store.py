@@ -80,6 +80,8 @@ class Index:
             Conflict: as of `add`, for one of them; add them one by one.
             AudioTooLong, InvalidRequest, StoreUnavailable: as of `add`.
         """
+        if not fingerprints:
+            return
         peaks, additions = await think(self._pack_addition, fingerprints)
         await self._keep_peaks(peaks)
         for calls in _in_step(additions):

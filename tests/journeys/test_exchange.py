@@ -109,11 +109,11 @@ async def test_tracks_that_are_there_in_other_files_are_known_by_their_peaks(
 async def test_an_import_that_broke_off_anywhere_goes_on(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "AT_ONCE", 2)
     file = await exported(services, tmp_path)
     before = await contents(services)
     await empty(services)
-    for delay_s in (0.0, 0.005, 0.01, 0.02, 0.04):
+    for at_once, delay_s in ((5, 0.0), (2, 0.005), (3, 0.01), (4, 0.02), (2, 0.04)):  # in ever other company
+        monkeypatch.setattr(exchange, "AT_ONCE", at_once)
         task = asyncio.create_task(read_in(services, file))
         await asyncio.sleep(delay_s)
         task.cancel()
