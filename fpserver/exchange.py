@@ -109,13 +109,12 @@ async def export(services: Services, path: Path, filters: TrackFilter) -> Counts
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:
-            file.write(MAGIC)
-            _write(file, Header(stamp=stamp(services.config.fingerprint)))
+            file.write(MAGIC + framed(Header(stamp=stamp(services.config.fingerprint))))
             async for track, peaks in _indexed(services, filters):
-                _write(file, await think(_record, track, peaks))
+                file.write(framed(await think(record_of, track, peaks)))
                 counts.written += 1
                 counts.audio_s += track.duration_s or 0.0
-            _write(file, Footer(n_tracks=counts.written))
+            file.write(framed(Footer(n_tracks=counts.written)))
         part.replace(path)
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be written: {error.strerror}") from error
@@ -196,7 +195,8 @@ def _known(records: Sequence[Record], config: FingerprintConfig) -> list[Known |
     return outcomes
 
 
-def _record(track: Track, peaks: TrackPeaks) -> Record:
+def record_of(track: Track, peaks: TrackPeaks) -> Record:
+    """A track as a file holds it."""
     columns = (
         np.diff(peaks.frame, prepend=0).astype("<u4").tobytes(),
         peaks.bin.astype("<u2").tobytes(),
@@ -231,9 +231,10 @@ def _fingerprint(record: Record, config: FingerprintConfig) -> Fingerprint:
     return Fingerprint(landmarks=track_landmarks(peaks, config), peaks=peaks)
 
 
-def _write(file: BinaryIO, frame: Frame) -> None:
-    packed = msgspec.msgpack.encode(frame)
-    file.write(len(packed).to_bytes(4, "big") + packed)
+def framed(frame: Frame) -> bytes:
+    """A frame with its length."""
+    body = msgspec.msgpack.encode(frame)
+    return len(body).to_bytes(4, "big") + body
 
 
 def _frames(file: BinaryIO, path: Path) -> Iterator[Frame]:

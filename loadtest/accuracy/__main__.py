@@ -62,7 +62,7 @@ class Size:
 
 SIZES = {
     "small": Size(clips=8, unknown_music=40, unknown_other=20, tracks=40, alone=10),
-    "standard": Size(clips=60, unknown_music=500, unknown_other=200, tracks=None, alone=50),
+    "standard": Size(clips=40, unknown_music=300, unknown_other=100, tracks=None, alone=50),
     "full": Size(clips=200, unknown_music=3000, unknown_other=1000, tracks=None, alone=200),
 }
 

@@ -36,7 +36,7 @@ def measure(
     chosen = [(cell, n) for cell, n in chosen if not cell.unknown]
     names = [each.name for each in catalogue]
     judge = Judge(catalogue)
-    rows = [row for row in _written(args.out) if row["line"].split(", ")[0] not in args.peers]
+    rows = [row for row in written(args.out) if row["line"].split(", ")[0] not in args.peers]
     if "fpserver" in args.peers:
         for strong, kept in PEAKS_PER_S:
             settings = {
@@ -51,7 +51,7 @@ def measure(
                 heard = run(
                     studio, [peer], chosen, catalogue=names, cache=args.cache, processes=args.processes
                 )
-                rows += _judged(
+                rows += judged(
                     heard, chosen, judge, {peer.name: peer.stored.mb_per_hour}, f"{strong}/{kept} peaks/s"
                 )
     if "audfprint" in args.peers:
@@ -73,17 +73,17 @@ def measure(
                 studio, [audfprint], chosen, catalogue=names, cache=args.cache, processes=args.processes
             )
             size = audfprint.mb_per_hour[variant.name]
-            rows += _judged(heard, chosen, judge, dict.fromkeys(audfprint.systems, size), variant.name)
-    _write(args.out, rows)
+            rows += judged(heard, chosen, judge, dict.fromkeys(audfprint.systems, size), variant.name)
+    write(args.out, rows)
 
 
-def _written(out: Path) -> list[dict[str, Any]]:
+def written(out: Path) -> list[dict[str, Any]]:
     """The rows of an earlier run."""
     path = out / "accuracy_bytes.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
-def _judged(
+def judged(
     heard: Sequence[Any],
     chosen: Sequence[tuple[Cell, int]],
     judge: Judge,
@@ -117,7 +117,7 @@ def _line(system: str) -> str:
     return "audfprint, first guess" if system.endswith("no floor") else "audfprint, five aligned"
 
 
-def _write(out: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write(out: Path, rows: Sequence[dict[str, Any]]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "accuracy_bytes.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     (out / "accuracy_bytes.md").write_text(page(rows), encoding="utf-8")
@@ -143,8 +143,9 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
             "",
             f"Right clips, % [95 % interval], {max(row['clips'] for row in rows)} clips a cell, at several densities "
             "of either system. fpserver: accepted at the default rate of false accepts; settings are strong peaks a "
-            "second, which are paired, and all that are kept; MB with all that the store takes for them. audfprint: "
-            "density and fan-out, 4 bytes a posting; a first guess answers every unknown clip, too.",
+            "second, which are paired, and all that are kept; MB with all that the store takes for them. Among "
+            "synthetic tracks (`loadtest.scale.density`) the same clips are asked, and MB are of the whole index. "
+            "audfprint: density and fan-out, 4 bytes a posting; a first guess answers every unknown clip, too.",
             "",
             "![curves](accuracy_bytes.png)",
             "",

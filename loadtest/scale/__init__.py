@@ -8,4 +8,5 @@ fit         how like real tracks the synthetic ones are, from columns
 fitting     the same, measured
 figures     what was measured, by size and cell; promises kept and broken
 page        the same for people, and a plot
+density     accuracy over bytes among synthetic tracks
 """

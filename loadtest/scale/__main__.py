@@ -18,7 +18,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from fpserver.fingerprint.constellation import frames_per_s
-from fpserver.terms import Hearing, TrackPeaks
+from fpserver.terms import TrackPeaks
 from loadtest.accuracy.answers import CACHE, KeptFile, digest
 from loadtest.accuracy.clips import studio
 from loadtest.accuracy.judge import Judge
@@ -36,7 +36,7 @@ from loadtest.accuracy.run import say
 from loadtest.corpus import Thirds, music, thirds
 from loadtest.scale import fitting, stock
 from loadtest.scale import page as pages
-from loadtest.scale.among import Held, Said, among, ask_in
+from loadtest.scale.among import Said, ask_all
 from loadtest.scale.figures import Asked, figures, judged, key_of, promises
 from loadtest.scale.heard import (
     CONFIG,
@@ -48,10 +48,9 @@ from loadtest.scale.heard import (
     readable_thirds,
     track_peaks,
 )
-from loadtest.scale.synthetic import Sources, synthetic
+from loadtest.scale.synthetic import Sources, track_among
 
 RESULTS = Path(__file__).parent.parent / "results"
-CLIPS_A_JOB = 10
 
 
 def main() -> None:
@@ -98,7 +97,9 @@ def main() -> None:
                 if key_of(n, each.clip.key) not in kept.known
             ]
             answers = partial(_keep, heard, kept=kept, names=names, judge=judge, synthetic=n)
-            holds, load_s = asyncio.run(_ask_all(some, todo, answers, work / f"store{n}", args.processes))
+            holds, load_s = asyncio.run(
+                ask_all(some, todo, answers, CONFIG, work / f"store{n}", processes=args.processes)
+            )
             held[str(n)] = asdict(holds) | {"bytes_per_hour": holds.bytes_per_hour, "load_s": load_s}
             say(f"{n} synthetic tracks: {holds.bytes / 1e6:.0f} MB, loaded in {load_s:.0f} s, clips asked")
         asked = [kept.known[key_of(n, each.clip.key)] for n in args.tracks for each in heard]
@@ -122,7 +123,7 @@ def _catalogue(
     n_real = len(real)
     chunks = stock.write_all(
         folder,
-        partial(_track, real, sources, args.seed),
+        partial(track_among, real, sources, CONFIG.fingerprint, args.seed),
         [1, *(n_real + 1 + n for n in dict.fromkeys([0, *args.tracks]))],
         CONFIG.fingerprint,
         processes=args.processes,
@@ -132,35 +133,6 @@ def _catalogue(
         f"{args.tracks[-1]} synthetic tracks made, {n_postings} postings, {time.perf_counter() - begin:.0f} s"
     )
     return chunks
-
-
-def _track(real: Sequence[TrackPeaks], sources: Sources, seed: int, track_id: int) -> TrackPeaks:
-    """Real tracks from id 1 on, then synthetic ones."""
-    if track_id <= len(real):
-        return real[track_id - 1]
-    return synthetic(sources, track_id - len(real), seed=seed, config=CONFIG.fingerprint)
-
-
-async def _ask_all(
-    chunks: Sequence[stock.Chunk],
-    todo: Sequence[tuple[int, Hearing | None]],
-    answers: Callable[[int, Said | None], None],
-    folder: Path,
-    processes: int,
-) -> tuple[Held, float]:
-    """Ask these clips of a store with these tracks; what it holds, and seconds to load it."""
-    begin = time.perf_counter()
-    async with among(chunks, CONFIG, folder) as opened:
-        load_s = time.perf_counter() - begin
-        loop = asyncio.get_running_loop()
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            jobs = [todo[i : i + CLIPS_A_JOB] for i in range(0, len(todo), CLIPS_A_JOB)]
-            for job in asyncio.as_completed(
-                [loop.run_in_executor(pool, ask_in, folder, job, CONFIG) for job in jobs]
-            ):
-                for i, said in await job:
-                    answers(i, said)
-        return opened.held, load_s
 
 
 def _keep(

@@ -5,9 +5,12 @@ beforehand, and the catalogue is one that takes every track that is asked for as
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +30,7 @@ from loadtest.bulk_index import load
 from loadtest.scale import stock
 
 LIMIT = 1000  # matches told: all
+CLIPS_A_JOB = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +128,30 @@ async def ask(index: Index, hearing: Hearing, config: Config) -> Said:
         timings_s=found.timings_s,
         degraded=found.degraded,
     )
+
+
+async def ask_all(
+    chunks: Sequence[stock.Chunk],
+    todo: Sequence[tuple[int, Hearing | None]],
+    answers: Callable[[int, Said | None], None],
+    config: Config,
+    folder: Path,
+    *,
+    processes: int,
+) -> tuple[Held, float]:
+    """Ask numbered clips of a store with these tracks; what it holds, and seconds to load it."""
+    begin = time.perf_counter()
+    async with among(chunks, config, folder) as opened:
+        load_s = time.perf_counter() - begin
+        loop = asyncio.get_running_loop()
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            jobs = [todo[i : i + CLIPS_A_JOB] for i in range(0, len(todo), CLIPS_A_JOB)]
+            for job in asyncio.as_completed(
+                [loop.run_in_executor(pool, ask_in, folder, job, config) for job in jobs]
+            ):
+                for i, said in await job:
+                    answers(i, said)
+        return opened.held, load_s
 
 
 def ask_in(

@@ -101,6 +101,15 @@ def synthetic(sources: Sources, number: int, *, seed: int, config: FingerprintCo
     return TrackPeaks(frame=frame[order], bin=bin_[order], strong=np.concatenate(strong)[order], n_frames=at)
 
 
+def track_among(
+    real: Sequence[TrackPeaks], sources: Sources, config: FingerprintConfig, seed: int, track_id: int
+) -> TrackPeaks:
+    """Real tracks from id 1 on, then synthetic ones."""
+    if track_id <= len(real):
+        return real[track_id - 1]
+    return synthetic(sources, track_id - len(real), seed=seed, config=config)
+
+
 def _made(source: TrackPeaks, part: Part, config: FingerprintConfig) -> TrackPeaks:
     """A part's peaks, in no order."""
     begin, end = np.searchsorted(source.frame, [part.first, part.first + part.n_taken])

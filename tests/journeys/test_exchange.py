@@ -218,4 +218,4 @@ def write(file: Path, frames: list[Header | Record | Footer]) -> None:
     with file.open("wb") as opened_file:
         opened_file.write(MAGIC)
         for frame in frames:
-            exchange._write(opened_file, frame)
+            opened_file.write(exchange.framed(frame))
