@@ -128,10 +128,13 @@ def _asking(commands: Any) -> None:
     identify.add_argument("--limit", type=int, default=5, metavar="N", help="most matches to show")
     identify.add_argument("--json", action="store_true", help="the answer as the HTTP API gives it")
     _server(identify)
-    fingerprint = _add(commands, "fingerprint", "asking.fingerprint", "write a file's fingerprint")
-    fingerprint.add_argument("file", type=Path, metavar="FILE")
+    fingerprint = _add(commands, "fingerprint", "asking.fingerprint", "write fingerprints of files")
+    fingerprint.add_argument("paths", type=Path, nargs="+", metavar="DIR|FILE")
     fingerprint.add_argument(
-        "-o", "--out", type=Path, metavar="OUT", help="default FILE.fingerprint; - for stdout"
+        "-o", "--out", type=Path, metavar="OUT", help="default FILE.fingerprint of the first; - for stdout"
+    )
+    fingerprint.add_argument(
+        "--processes", dest="worker_processes", type=int, metavar="N", help="decoding processes"
     )
     for command in (identify, fingerprint):
         command.set_defaults(quiet=True)

@@ -1,10 +1,14 @@
-"""`identify` and `fingerprint`: a file in, an answer or a fingerprint out."""
+"""`identify` and `fingerprint`: a file in, an answer or fingerprints out."""
 
 import argparse
 import asyncio
+import os
 import sys
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -12,7 +16,8 @@ from fpserver import words
 from fpserver.audio.tags import read_tags
 from fpserver.config import Config
 from fpserver.dsp_pool import DspPool
-from fpserver.errors import InvalidRequest, SourceMissing
+from fpserver.errors import FpserverError, InvalidRequest, SourceMissing
+from fpserver.files import find_audio
 from fpserver.fingerprint import wire
 from fpserver.hearing import hear_recording
 from fpserver.identify import IdentifyOptions, identify_file
@@ -49,27 +54,73 @@ async def _ask_store(arguments: argparse.Namespace, config: Config) -> dict[str,
 
 
 def fingerprint(arguments: argparse.Namespace, config: Config) -> int:
-    """Write a file's fingerprint, as `POST /v1/identify` and the ingest stream take it."""
-    _must_exist(arguments.file)
-    body = asyncio.run(_fingerprint(arguments.file, config))
-    if arguments.out == Path("-"):
-        sys.stdout.buffer.write(body)
+    """Write files' fingerprints end to end: one as `POST /v1/identify` takes it, any number as the ingest stream.
+
+    1 when some files have none; of the others all is written.
+    """
+    paths = list(find_audio(arguments.paths))
+    if not paths:
+        print("no audio files there")
         return 0
-    out = arguments.out or arguments.file.with_name(arguments.file.name + wire.SUFFIX)
+    if arguments.out == Path("-"):
+        return 1 if _write_fingerprints(paths, sys.stdout.buffer, config) else 0
+    named = arguments.paths[0].expanduser()
+    out = arguments.out or named.with_name(named.name + wire.SUFFIX)
+    part = out.with_name(out.name + ".part")
     try:
-        out.write_bytes(body)
+        with part.open("wb") as file:
+            n_failed = _write_fingerprints(paths, file, config)
+            n_bytes = file.tell()
+        part.replace(out)
     except OSError as error:
         raise InvalidRequest(f"{out} cannot be written: {error.strerror}") from error
-    print(f"{out}: {len(body):,} bytes")
-    return 0
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    print(f"{out}: {len(paths) - n_failed} of {len(paths)} files, {n_bytes:,} bytes")
+    return 1 if n_failed else 0
 
 
-async def _fingerprint(path: Path, config: Config) -> bytes:
-    async with DspPool(processes=1, memory_limit_bytes=config.audio.memory_limit_bytes) as pool:
+def _write_fingerprints(paths: Sequence[Path], file: BinaryIO, config: Config) -> int:
+    """All in order; how many files have none, which is an error where there is one file only."""
+    failures = asyncio.run(_heard_and_written(paths, file, config))
+    if len(paths) == 1 and failures:
+        raise failures[0][1]
+    for path, error in failures:
+        print(f"fpserver: {path}: {error.message}", file=sys.stderr)
+    return len(failures)
+
+
+async def _heard_and_written(
+    paths: Sequence[Path], file: BinaryIO, config: Config
+) -> list[tuple[Path, FpserverError]]:
+    n_processes = min(len(paths), config.worker.processes or os.cpu_count() or 1)
+    failures = []
+    async with (
+        DspPool(processes=n_processes, memory_limit_bytes=config.audio.memory_limit_bytes) as pool,
+        asyncio.TaskGroup() as group,
+    ):
+        bodies: deque[tuple[Path, asyncio.Task[bytes | FpserverError]]] = deque()
+        for i, path in enumerate(paths, 1):
+            bodies.append((path, group.create_task(_body(pool, path, config))))
+            while bodies and (len(bodies) > 2 * n_processes or i == len(paths)):
+                of, task = bodies.popleft()
+                body = await task
+                if isinstance(body, FpserverError):
+                    failures.append((of, body))
+                else:
+                    file.write(body)
+    return failures
+
+
+async def _body(pool: DspPool, path: Path, config: Config) -> bytes | FpserverError:
+    try:
         hearing = await pool.run(
             hear_recording, path, config.audio, config.fingerprint, timeout_s=config.audio.track_timeout_s
         )
-    return wire.pack(hearing, config.fingerprint, metadata=read_tags(path))
+        return wire.pack(hearing, config.fingerprint, metadata=read_tags(path))
+    except FpserverError as error:
+        return error
 
 
 def _must_exist(path: Path) -> None:
