@@ -5,8 +5,11 @@ import os
 import re
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,6 +141,46 @@ def test_a_fingerprint_is_identified_as_its_clip_is(
     ]
     assert answers[0]["matches"] == answers[1]["matches"] != []
     assert answers[0]["matches"][0]["track_offset_s"] == pytest.approx(3.0, abs=0.1)
+
+
+def test_fingerprints_of_a_folder_are_a_stream_that_a_server_ingests(
+    tmp_path: Path, music: Path, clip: Path
+) -> None:
+    (tmp_path / "music").mkdir()
+    for n, path in enumerate((music / "song-1.wav", music / "b" / "song-2.flac")):
+        (tmp_path / "music" / f"{n} {path.name}").write_bytes(path.read_bytes())
+    (tmp_path / "music" / "bad.mp3").write_bytes(b"no audio at all")
+    out = tmp_path / "all.stream"
+    shown = fpserver("fingerprint", tmp_path / "music", "-o", out)
+    assert shown.returncode == 1
+    assert shown.stdout == f"{out}: 2 of 3 files, {out.stat().st_size:,} bytes\n"
+    assert re.match(rf"fpserver: {tmp_path}/music/bad.mp3: not an audio file", shown.stderr), shown.stderr
+    with serving(tmp_path / "data") as running:
+        request = urllib.request.Request(
+            f"{running.address}/v1/ingest",
+            data=out.read_bytes(),
+            headers={"Content-Type": "application/vnd.fpserver.fingerprint+msgpack"},
+        )
+        with urllib.request.urlopen(request) as response:
+            batch_id = json.load(response)["batch_id"]
+        batch: dict[str, Any] = {}
+        give_up = time.monotonic() + 60
+        while not batch.get("done"):
+            assert time.monotonic() < give_up, batch
+            time.sleep(0.1)
+            with urllib.request.urlopen(f"{running.address}/v1/ingest/{batch_id}") as response:
+                batch = json.load(response)
+        assert batch["counts"]["indexed"] == 2
+        assert "song-1" in fpserver("identify", clip, "--server", running.address).stdout
+
+
+def test_of_one_file_that_has_no_fingerprint_nothing_is_written(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp3"
+    bad.write_bytes(b"no audio at all")
+    shown = fpserver("fingerprint", bad)
+    assert shown.returncode == 1
+    assert "not an audio file" in shown.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.mp3"]
 
 
 def test_a_clip_of_nothing_known_ends_with_1(server: Running, data: Path, tmp_path: Path) -> None:
