@@ -18,7 +18,7 @@ from loadtest.corpus import Recording
 
 CELLS = ("clean_2s", "noise_-6dB_5s", "noise_-9dB_10s", "phone_0dB_10s")
 # strong ones, all that a track keeps
-PEAKS_PER_S = ((1, 3), (2, 6), (4, 12), (9, 26), (14, 40), (30, 85))
+PEAKS_PER_S = ((1, 3), (2, 6), (3, 9), (4, 12), (9, 26), (14, 40), (30, 85))
 DENSITIES = ((10, 3), (20, 3), (35, 4), (50, 6), (70, 8), (100, 10))
 
 
