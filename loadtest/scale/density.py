@@ -10,26 +10,33 @@ accuracy_bytes.*.
 import argparse
 import asyncio
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 from fpserver.config import Config
-from fpserver.fingerprint.constellation import constellation_of, frames_per_s
+from fpserver.fingerprint.constellation import frames_per_s
 from fpserver.fingerprint.landmarks import fingerprint_of
-from fpserver.terms import Constellation, TrackPeaks
 from loadtest.accuracy import bytes_curve
 from loadtest.accuracy.answers import Answer
 from loadtest.accuracy.clips import studio
 from loadtest.accuracy.judge import Judge
 from loadtest.accuracy.peer_fpserver import guesses_of
 from loadtest.accuracy.run import Heard, say
-from loadtest.corpus import Recording, as_samples, music, samples_of, thirds
+from loadtest.corpus import music, thirds
 from loadtest.scale import stock
-from loadtest.scale.among import Said, ask_all
-from loadtest.scale.heard import CONFIG, STUDIO, apart, cells_to_ask, hear, readable_thirds
+from loadtest.scale.among import Held, Said, ask_all
+from loadtest.scale.heard import (
+    CONFIG,
+    STUDIO,
+    apart,
+    cells_to_ask,
+    hear,
+    readable_thirds,
+    track_constellation,
+)
 from loadtest.scale.heard import Heard as Asked
 from loadtest.scale.synthetic import Sources, track_among
 
@@ -50,7 +57,7 @@ def main() -> None:
     jobs = [(cell, i) for cell in cells for i in range(args.clips)]
     say(f"peaks of {len(catalogue) + len(more)} tracks, {len(jobs)} clips")
     with ProcessPoolExecutor(args.processes, mp_context=get_context("fork")) as pool:
-        found = list(pool.map(_constellation, [*catalogue, *more], chunksize=4))
+        found = list(pool.map(track_constellation, [*catalogue, *more], chunksize=4))
         heard = list(pool.map(hear, jobs, chunksize=4))
     constellations = dict(zip([*catalogue, *more], found, strict=True))
     names = {i: each.name for i, each in enumerate(catalogue, 1)}
@@ -59,34 +66,17 @@ def main() -> None:
     for strong, kept in args.densities:
         config = CONFIG.with_values(fingerprint={"strong_peaks_per_s": strong, "track_peaks_per_s": kept})
 
-        def peaks_of(recordings: Sequence[Recording], config: Config = config) -> list[TrackPeaks]:
-            return [fingerprint_of(constellations[each], config.fingerprint).peaks for each in recordings]
-
-        with tempfile.TemporaryDirectory() as folder:
-            chunks = stock.write_all(
-                Path(folder),
-                partial(
-                    track_among,
-                    peaks_of(catalogue),
-                    Sources.of(peaks_of(sources)),
-                    config.fingerprint,
-                    args.seed,
-                ),
-                [1, 1 + len(catalogue) + args.tracks],
-                config.fingerprint,
-                processes=args.processes,
-            )
-            said: list[Heard] = []
-            held, _ = asyncio.run(
-                ask_all(
-                    chunks,
-                    [(i, each.hearing) for i, each in enumerate(heard)],
-                    partial(_keep, said, heard, names, system, 1 / frames_per_s(config.fingerprint)),
-                    config,
-                    Path(folder) / "data",
-                    processes=args.processes,
-                )
-            )
+        peaks = {of: fingerprint_of(each, config.fingerprint).peaks for of, each in constellations.items()}
+        track_of = partial(
+            track_among,
+            [peaks[each] for each in catalogue],
+            Sources.of([peaks[each] for each in sources]),
+            config.fingerprint,
+            args.seed,
+        )
+        said: list[Heard] = []
+        keep = partial(_keep, said, heard, names, system, 1 / frames_per_s(config.fingerprint))
+        held = _ask(track_of, len(catalogue) + args.tracks, heard, keep, config, args.processes)
         mb_per_hour = held.bytes_per_hour / 1e6
         say(
             f"{strong}/{kept} peaks/s: {held.postings} postings in {held.hours:.0f} h, {mb_per_hour:.3f} MB per hour"
@@ -101,12 +91,22 @@ def main() -> None:
     bytes_curve.write(args.out, rows)
 
 
-def _constellation(recording: Recording) -> Constellation:
-    config = CONFIG.fingerprint
-    samples = samples_of(recording.path, config.rate_hz)
-    if samples is None:
-        raise ValueError(f"{recording.path} cannot be decoded")
-    return constellation_of(as_samples(samples), config)
+def _ask(
+    track_of: stock.TrackOf,
+    n_tracks: int,
+    heard: Sequence[Asked],
+    keep: Callable[[int, Said | None], None],
+    config: Config,
+    processes: int,
+) -> Held:
+    """Ask all clips among so many tracks; what their index holds."""
+    with tempfile.TemporaryDirectory() as folder:
+        ends = [1, 1 + n_tracks]
+        chunks = stock.write_all(Path(folder), track_of, ends, config.fingerprint, processes=processes)
+        clips = [(i, each.hearing) for i, each in enumerate(heard)]
+        asking = ask_all(chunks, clips, keep, config, Path(folder) / "data", processes=processes)
+        held, _ = asyncio.run(asking)
+    return held
 
 
 def _keep(

@@ -10,7 +10,7 @@ from fpserver.errors import AudioError
 from fpserver.fingerprint.constellation import constellation_of
 from fpserver.fingerprint.landmarks import fingerprint_of
 from fpserver.hearing import hear_clip
-from fpserver.terms import Hearing, TrackPeaks
+from fpserver.terms import Constellation, Hearing, TrackPeaks
 from loadtest.accuracy.cells import Cell, Codec, grid
 from loadtest.accuracy.clips import Clip, Studio, render
 from loadtest.accuracy.degrade import has_gsm
@@ -69,11 +69,16 @@ def cells_to_ask(named: str | None) -> list[Cell]:
 
 def track_peaks(recording: Recording) -> TrackPeaks:
     """A real track as the server keeps it."""
+    return fingerprint_of(track_constellation(recording), CONFIG.fingerprint).peaks
+
+
+def track_constellation(recording: Recording) -> Constellation:
+    """A real track as the server hears it."""
     config = CONFIG.fingerprint
     samples = samples_of(recording.path, config.rate_hz)
     if samples is None:
         raise ValueError(f"{recording.path} cannot be decoded")
-    return fingerprint_of(constellation_of(as_samples(samples), config), config).peaks
+    return constellation_of(as_samples(samples), config)
 
 
 def hear(job: tuple[Cell, int]) -> Heard:
