@@ -58,8 +58,7 @@ async def run_worker(config: Config) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    n_processes = config.worker.processes or os.cpu_count() or 1
-    async with open_services(config, pool_processes=n_processes) as services:
+    async with open_services(config, pool_processes=config.worker.n_processes) as services:
         await work(services, stop=stop)
 
 

@@ -130,6 +130,11 @@ class WorkerConfig(Section, frozen=True):
     poll_s: Seconds = 1.0
     drain_s: Seconds = 20.0  # on stop: what is not done by then goes back into the backlog
 
+    @property
+    def n_processes(self) -> int:
+        """Decoding processes on this machine."""
+        return self.processes or os.cpu_count() or 1
+
 
 class LogConfig(Section, frozen=True):
     """What is said while running."""

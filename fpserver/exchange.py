@@ -13,7 +13,6 @@ The first frame is a Header, the last a Footer, those between are Records.
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, BinaryIO, TypeAlias
@@ -24,6 +23,7 @@ from msgspec import Meta
 
 from fpserver.config import FingerprintConfig
 from fpserver.errors import FingerprintForeign, InvalidRequest
+from fpserver.files import appearing
 from fpserver.fingerprint.landmarks import track_landmarks
 from fpserver.fingerprint.stamp import stamp
 from fpserver.ingest import Known, adopt
@@ -106,21 +106,13 @@ async def export(services: Services, path: Path, filters: TrackFilter) -> Counts
         StoreUnavailable: the store did not answer.
     """
     counts = Counts()
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(MAGIC + framed(Header(stamp=stamp(services.config.fingerprint))))
-            async for track, peaks in _indexed(services, filters):
-                file.write(framed(await think(record_of, track, peaks)))
-                counts.written += 1
-                counts.audio_s += track.duration_s or 0.0
-            file.write(framed(Footer(n_tracks=counts.written)))
-        part.replace(path)
-    except OSError as error:
-        raise InvalidRequest(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    with appearing(path) as file:
+        file.write(MAGIC + framed(Header(stamp=stamp(services.config.fingerprint))))
+        async for track, peaks in _indexed(services, filters):
+            file.write(framed(await think(record_of, track, peaks)))
+            counts.written += 1
+            counts.audio_s += track.duration_s or 0.0
+        file.write(framed(Footer(n_tracks=counts.written)))
     return counts
 
 
@@ -162,13 +154,19 @@ async def _indexed(services: Services, filters: TrackFilter) -> AsyncIterator[tu
 
 
 async def _adopt(services: Services, records: Sequence[Record], counts: Counts) -> None:
-    recordings = []
-    for outcome in await think(_known, records, services.config.fingerprint):
-        if isinstance(outcome, str):
-            counts.failures.append(outcome)
-        else:
-            recordings.append(outcome)
-    for recording, submitted in zip(recordings, await adopt(services, recordings), strict=True):
+    outcomes = await think(_known, records, services.config.fingerprint)
+    recordings = [each for each in outcomes if isinstance(each, Known)]
+    try:
+        adopted = await adopt(services, recordings)
+    except InvalidRequest as error:  # the index cannot hold one of them
+        if len(records) == 1:
+            counts.failures.append(_told(records[0], error))
+            return
+        for record in records:
+            await _adopt(services, [record], counts)
+        return
+    counts.failures += [each for each in outcomes if isinstance(each, str)]
+    for recording, submitted in zip(recordings, adopted, strict=True):
         if submitted.status is TrackStatus.INDEXED and not submitted.duplicate:
             counts.indexed += 1
             counts.audio_s += recording.duration_s
@@ -183,7 +181,7 @@ def _known(records: Sequence[Record], config: FingerprintConfig) -> list[Known |
         try:
             fingerprint = _fingerprint(record, config)
         except InvalidRequest as error:
-            outcomes.append(f"{record.title or record.external_id or record.sha256}: {error.message}")
+            outcomes.append(_told(record, error))
             continue
         submission = Submission(
             source=f"import:{record.sha256}",
@@ -193,6 +191,10 @@ def _known(records: Sequence[Record], config: FingerprintConfig) -> list[Known |
         )
         outcomes.append(Known(submission=submission, fingerprint=fingerprint, duration_s=record.duration_s))
     return outcomes
+
+
+def _told(record: Record, error: InvalidRequest) -> str:
+    return f"{record.title or record.external_id or record.sha256}: {error.message}"
 
 
 def record_of(track: Track, peaks: TrackPeaks) -> Record:

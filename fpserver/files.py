@@ -1,8 +1,10 @@
-"""Files on this machine that may be recordings: found, and told apart by their bytes."""
+"""Files on this machine: recordings, found and told apart by their bytes; and what appears when it is whole."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from fpserver.errors import InvalidRequest
 
@@ -45,3 +47,22 @@ def sha256_of(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that appears under its name when it is whole, and never otherwise.
+
+    Raises:
+        InvalidRequest: it cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        raise InvalidRequest(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

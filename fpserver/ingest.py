@@ -8,10 +8,11 @@ import asyncio
 import hashlib
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import structlog
 
@@ -44,6 +45,7 @@ from fpserver.thinking import think
 from fpserver.tracks.catalogue import TrackFilter
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 TWIN_S = 2.0  # more than the difference in length that `duplicates` accepts
 SPOOL_KEPT_S = 3600.0  # an upload is younger than this while it is being submitted
@@ -162,37 +164,43 @@ async def adopt(services: Services, recordings: Sequence[Known]) -> list[Submitt
     """
     outcomes = await services.tracks.submit([each.submission for each in recordings], now=time.time())
     records = await services.tracks.get([each.track_id for each in outcomes if each.duplicate])
-    to_add: dict[int, int] = {}  # track_id → which of the recordings
-    for i, (recording, submitted) in enumerate(zip(recordings, outcomes, strict=True)):
+    to_add: dict[int, Known] = {}
+    for recording, submitted in zip(recordings, outcomes, strict=True):
         track = records.get(submitted.track_id)
         if submitted.duplicate and (
             track is None or track.status not in PENDING or track.place != recording.submission.place
         ):
             continue  # nobody has to do anything for it, or its own worker
-        to_add.setdefault(submitted.track_id, i)
-    holders = await asyncio.gather(
-        *(
-            services.tracks.claim_audio(track_id, audio_digest(recordings[i].fingerprint.peaks))
-            for track_id, i in to_add.items()
+        to_add.setdefault(submitted.track_id, recording)
+    claims = [
+        services.tracks.claim_audio(track_id, audio_digest(each.fingerprint.peaks))
+        for track_id, each in to_add.items()
+    ]
+    holders = dict(zip(to_add, await _all(claims), strict=True))
+    own = {track_id: each for track_id, each in to_add.items() if holders[track_id] == track_id}
+    await _add_together(services, {track_id: each.fingerprint for track_id, each in own.items()})
+    commits = [
+        _commit(services, track_id, each.fingerprint, each.duration_s, holder=holders[track_id])
+        for track_id, each in to_add.items()
+    ]
+    ended = {
+        track_id: Submitted(
+            track_id=holders[track_id], status=status, duplicate=status is TrackStatus.DUPLICATE
         )
-    )
-    await _add_together(
-        services,
-        {
-            track_id: recordings[i].fingerprint
-            for (track_id, i), holder in zip(to_add.items(), holders, strict=True)
-            if holder == track_id
-        },
-    )
-    statuses = await asyncio.gather(
-        *(
-            _commit(services, track_id, recordings[i].fingerprint, recordings[i].duration_s, holder=holder)
-            for (track_id, i), holder in zip(to_add.items(), holders, strict=True)
-        )
-    )
-    for i, holder, status in zip(to_add.values(), holders, statuses, strict=True):
-        outcomes[i] = Submitted(track_id=holder, status=status, duplicate=status is TrackStatus.DUPLICATE)
-    return outcomes
+        for track_id, status in zip(to_add, await _all(commits), strict=True)
+    }
+    return [
+        ended.pop(each.track_id, each) for each in outcomes
+    ]  # the second of the same bytes repeats the first
+
+
+async def _all(steps: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Take all steps at once; an error is raised when the others have ended."""
+    outcomes = await asyncio.gather(*steps, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return cast(list[T], outcomes)
 
 
 async def _keep(

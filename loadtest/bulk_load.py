@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -28,7 +27,7 @@ from fpserver.exchange import MAGIC, Footer, Header, framed, record_of
 from fpserver.fingerprint.constellation import frames_per_s
 from fpserver.fingerprint.landmarks import track_landmarks
 from fpserver.fingerprint.stamp import stamp
-from fpserver.terms import Metadata, Track, TrackPeaks, TrackStatus
+from fpserver.terms import Metadata, Track, TrackStatus
 from loadtest.accuracy.run import say
 from loadtest.corpus import music, thirds
 from loadtest.scale.heard import CONFIG, readable_thirds, track_peaks
@@ -96,7 +95,7 @@ def _make(file: Path, args: argparse.Namespace) -> dict[str, Any]:
 
 def _frame(sources: Sources, number: int) -> tuple[bytes, int, int]:
     """A synthetic track as a frame of the file, its postings and spectrogram frames."""
-    peaks: TrackPeaks = synthetic(sources, number, seed=SEED, config=CONFIG.fingerprint)
+    peaks = synthetic(sources, number, seed=SEED, config=CONFIG.fingerprint)
     track = Track(
         track_id=number,
         status=TrackStatus.INDEXED,
@@ -113,7 +112,7 @@ def _frame(sources: Sources, number: int) -> tuple[bytes, int, int]:
 
 
 def _write(found: dict[str, Any]) -> None:
-    lines: Sequence[str] = [
+    lines = [
         "# Bulk load of ready fingerprints",
         "",
         f"`fpserver import` of {found['tracks']:,} synthetic tracks ({found['hours']:,} h, {found['postings']:,} "

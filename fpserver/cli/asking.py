@@ -2,11 +2,9 @@
 
 import argparse
 import asyncio
-import os
 import sys
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,8 +14,8 @@ from fpserver import words
 from fpserver.audio.tags import read_tags
 from fpserver.config import Config
 from fpserver.dsp_pool import DspPool
-from fpserver.errors import FpserverError, InvalidRequest, SourceMissing
-from fpserver.files import find_audio
+from fpserver.errors import FpserverError, SourceMissing
+from fpserver.files import appearing, find_audio
 from fpserver.fingerprint import wire
 from fpserver.hearing import hear_recording
 from fpserver.identify import IdentifyOptions, identify_file
@@ -66,17 +64,9 @@ def fingerprint(arguments: argparse.Namespace, config: Config) -> int:
         return 1 if _write_fingerprints(paths, sys.stdout.buffer, config) else 0
     named = arguments.paths[0].expanduser()
     out = arguments.out or named.with_name(named.name + wire.SUFFIX)
-    part = out.with_name(out.name + ".part")
-    try:
-        with part.open("wb") as file:
-            n_failed = _write_fingerprints(paths, file, config)
-            n_bytes = file.tell()
-        part.replace(out)
-    except OSError as error:
-        raise InvalidRequest(f"{out} cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    with appearing(out) as file:
+        n_failed = _write_fingerprints(paths, file, config)
+        n_bytes = file.tell()
     print(f"{out}: {len(paths) - n_failed} of {len(paths)} files, {n_bytes:,} bytes")
     return 1 if n_failed else 0
 
@@ -94,7 +84,7 @@ def _write_fingerprints(paths: Sequence[Path], file: BinaryIO, config: Config) -
 async def _heard_and_written(
     paths: Sequence[Path], file: BinaryIO, config: Config
 ) -> list[tuple[Path, FpserverError]]:
-    n_processes = min(len(paths), config.worker.processes or os.cpu_count() or 1)
+    n_processes = min(len(paths), config.worker.n_processes)
     failures = []
     async with (
         DspPool(processes=n_processes, memory_limit_bytes=config.audio.memory_limit_bytes) as pool,

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,6 +38,8 @@ async def _open(arguments: argparse.Namespace, config: Config) -> AsyncIterator[
         async with Client(arguments.server) as client:
             yield RemoteCatalogue(client)
         return
-    n_processes = config.worker.processes or os.cpu_count() or 1
-    async with open_services(config, pool_processes=n_processes) as services, own_catalogue(services) as own:
+    async with (
+        open_services(config, pool_processes=config.worker.n_processes) as services,
+        own_catalogue(services) as own,
+    ):
         yield own

@@ -334,6 +334,7 @@ class Index:
     ) -> tuple[dict[int, bytes], list[list[Call]]]:
         """Peaks by track; and calls that add the landmarks: per shard, in the order in which they must be made."""
         ids, landmarks = list(fingerprints), [each.landmarks for each in fingerprints.values()]
+        company = codec.company(ids)
         for track_id, each in zip(ids, landmarks, strict=True):
             codec.check(track_id, each.offset)
         peaks = {track_id: peaks_codec.pack(each.peaks) for track_id, each in fingerprints.items()}
@@ -346,7 +347,7 @@ class Index:
                 Call.function(
                     "fpserver_index_add",
                     keys.of_writing(shard),
-                    codec.company(ids),
+                    company,
                     chunk,
                     len(chunks),
                     codec.pack_chunk(hash_of[some], track_id_of[some], offset_of[some]),

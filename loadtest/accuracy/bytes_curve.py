@@ -90,6 +90,7 @@ def judged(
     sizes: dict[str, float],
     settings: str,
 ) -> list[dict[str, Any]]:
+    """A row for each cell and system: what was right, with its interval, and MB per hour."""
     rows = []
     for cell, _ in chosen:
         group = [each for each in heard if each.clip.cell == cell.name]
@@ -118,6 +119,7 @@ def _line(system: str) -> str:
 
 
 def write(out: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write accuracy_bytes.md, .json and .png."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "accuracy_bytes.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     (out / "accuracy_bytes.md").write_text(page(rows), encoding="utf-8")

@@ -1,6 +1,7 @@
 """A catalogue written to a file and read into another store answers as it did."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from fpserver.errors import FingerprintForeign, InvalidRequest
 from fpserver.exchange import MAGIC, PLACE, Footer, Header, Record, export, read_in
 from fpserver.fingerprint.landmarks import track_landmarks
 from fpserver.fingerprint.stamp import stamp
+from fpserver.index import codec
 from fpserver.services import Services, open_services
 from fpserver.store.connect import Client
 from fpserver.terms import Track, TrackStatus
@@ -122,6 +124,19 @@ async def test_an_import_that_broke_off_anywhere_goes_on(
     await read_in(services, file)
     assert await contents(services) == before
     assert (await services.backlog.depth()).get(PLACE, 0) == 0
+
+
+async def test_a_track_that_the_index_cannot_hold_is_named_and_the_others_come_in(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = await exported(services, tmp_path, n=3)
+    await empty(services)
+    monkeypatch.setattr(codec, "MAX_TRACK_ID", 2)
+    counts = await read_in(services, file)
+    assert (counts.indexed, counts.known) == (2, 0)
+    (failure,) = counts.failures
+    assert re.match(r"song-\d: track_id is 3, the index holds ids of 1\.\.", failure), failure
+    assert len(await contents(services)) == 2
 
 
 async def test_what_a_worker_has_in_hand_is_left_to_it(services: Services, tmp_path: Path) -> None:
