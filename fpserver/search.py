@@ -10,6 +10,7 @@ may look up and read is bounded by the settings, whatever the clip and the catal
 known and comes on top.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -111,19 +112,20 @@ async def search(
     Raises:
         StoreUnavailable: no shard answers.
     """
-    with clock.stage("matching"):
-        clip_map = await think(clip_map_of, hearing, config)
+    mapping: asyncio.Future[ClipMap] | None = None
     lists, warps = Lists(), list[Warp]()
     for name in STEPS if warped else STEPS[:2]:
         if name == "warped":
             warps = hypotheses()
         with clock.stage("fingerprint"):
             query = await think(_query, name, hearing, warps, lists, config)
+        if mapping is None:  # made while the index looks up
+            mapping = asyncio.ensure_future(think(clip_map_of, hearing, config))
         with clock.stage("index"):
             found = await index.lookup(query.unread, max_postings=query.asks.max_postings)
         with clock.stage("matching"):
-            known = await think(lists.together, query.hashes, query.unread, found)
-            candidates = await think(_candidates, query, known, config)
+            known, candidates = await think(_candidates, query, lists, found, config)
+            clip_map = await mapping
         with clock.stage("index"):
             peaks = await index.windows([_window(each, clip_map.n_frames) for each in candidates])
         with clock.stage("matching"):
@@ -205,17 +207,19 @@ def _likely(query: _Query, found: Lookup) -> list[Warp]:
     return finer([*pitched[:N_LIKELY], *(warp for warp in commonest if warp.pitch == 1)])
 
 
-def _candidates(query: _Query, found: Lookup, config: Config) -> list[Candidate]:
-    matching = config.matching
-    hits = hits_of(found, query.hash_of_landmark, query.landmarks.offset, max_hits=matching.max_hits)
+def _candidates(query: _Query, lists: Lists, found: Lookup, config: Config) -> tuple[Lookup, list[Candidate]]:
+    """All that is known of the query's hashes, and whom it speaks for."""
+    known = lists.together(query.hashes, query.unread, found)
+    max_hits = config.matching.max_hits
+    hits = hits_of(known, query.hash_of_landmark, query.landmarks.offset, max_hits=max_hits)
     if len(query.warps) == 1:
-        return candidates_of(hits, max_candidates=query.asks.max_candidates)
+        return known, candidates_of(hits, max_candidates=query.asks.max_candidates)
     under_all = [
         candidate
         for warp, some in zip(query.warps, split(hits, query.warp_of, len(query.warps)), strict=True)
         for candidate in candidates_of(hits, max_candidates=CANDIDATES_PER_WARP, warp=warp, some=some)
     ]
-    return sorted(under_all, key=lambda each: -each.votes)[: query.asks.max_candidates]
+    return known, sorted(under_all, key=lambda each: -each.votes)[: query.asks.max_candidates]
 
 
 def _window(candidate: Candidate, n_frames: int) -> Window:

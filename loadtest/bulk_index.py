@@ -70,6 +70,7 @@ async def load(
         if n:
             await client.set(keys.of_writing(shard)[0], np.packbits(written[shard]).tobytes().rstrip(b"\0"))
             await client.set(counters[shard], n)
+    await client.set(keys.SEALED, int(n_of_shard.sum()))
     return int(n_of_shard.sum())
 
 

@@ -82,7 +82,7 @@ def _counts(made_of: Studio, cell: Cell, number: int) -> Counts:
 def _count(
     counts: Counts,
     levels: npt.NDArray[np.uint8],
-    kinds: npt.NDArray[np.intp],
+    kinds: npt.NDArray[np.uint8],
     frame: npt.NDArray[np.int32],
     bin_: npt.NDArray[np.int32],
 ) -> None:

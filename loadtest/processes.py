@@ -1,6 +1,7 @@
 """Processes of this machine and their families, from /proc."""
 
 import os
+import re
 from pathlib import Path
 
 
@@ -38,6 +39,16 @@ def cpu_s(pid: int) -> float:
     """User and system time of a process and of those children that it has seen end, seconds."""
     fields = _fields(Path(f"/proc/{pid}/stat"))
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process has had resident; 0 when it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    peak = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return 1024 * int(peak[1]) if peak else 0
 
 
 def _fields(stat: Path) -> list[str]:

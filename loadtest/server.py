@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.processes import children_of, command_line, cpu_s, descendants_of
+from loadtest.processes import children_of, command_line, cpu_s, descendants_of, peak_bytes
 
 READY = re.compile(r"^fpserver is running at (http://\S+)$")
 
@@ -28,6 +28,15 @@ class Server:
     def cpu_s(self) -> float:
         """Processor time of the whole family so far, seconds."""
         return sum(map(cpu_s, {self.pid, *descendants_of(self.pid)}))
+
+    def peak_bytes(self) -> dict[str, int]:
+        """Most memory that any web process, and any of their decoding processes, has had."""
+        web = self.children("fpserver.child web")
+        decoding = set().union(*(descendants_of(pid) for pid in web))
+        return {
+            "web": max(map(peak_bytes, web), default=0),
+            "decoding": max(map(peak_bytes, decoding), default=0),
+        }
 
 
 @contextmanager

@@ -38,6 +38,7 @@ FORMAT = "fpserver-fingerprint"
 VERSION = 3
 SUFFIX = ".fingerprint"
 _MAGIC = msgpack.packb("format") + msgpack.packb(FORMAT)
+HEAD_BYTES = 1 + len(_MAGIC)  # of a map of some length
 _COLUMNS: dict[str, np.dtype[Any]] = {
     "n_peaks": np.dtype("u1"),
     "bin": np.dtype("<u2"),
@@ -50,7 +51,12 @@ MAX_LEVELS_BYTES = 2**24  # uncompressed: half an hour
 def is_fingerprint(path: Path) -> bool:
     """Whether a file is a fingerprint body, by its name's ending or its first bytes."""
     with path.open("rb") as file:
-        return path.suffix == SUFFIX or file.read(1 + len(_MAGIC))[1:] == _MAGIC
+        return path.suffix == SUFFIX or begins_as_fingerprint(file.read(HEAD_BYTES))
+
+
+def begins_as_fingerprint(head: bytes) -> bool:
+    """Whether the first HEAD_BYTES of a body are those of a fingerprint."""
+    return bool(head[1:HEAD_BYTES] == _MAGIC)
 
 
 def pack(hearing: Hearing, config: FingerprintConfig, *, metadata: Metadata | None = None) -> bytes:
@@ -160,6 +166,7 @@ def _packed_levels(levels: CellLevels) -> bytes:
 
 
 _SHIFTS = np.arange(0, 8, 2, dtype=np.uint8)
+_CELLS_OF_BYTE = (np.arange(256)[:, None] >> _SHIFTS & 3).astype(np.uint8).view(np.uint32).ravel()
 
 
 def _detail(fields: dict[str, Any], n_frames: int, config: FingerprintConfig) -> Detail | None:
@@ -173,8 +180,7 @@ def _detail(fields: dict[str, Any], n_frames: int, config: FingerprintConfig) ->
             f"levels must be bytes, compressed as by zlib, 2 bits for each of {n_cells} cells; "
             f"at most {MAX_LEVELS_BYTES} bytes before they are compressed"
         )
-    cells = np.frombuffer(packed, np.uint8)[:, None] >> _SHIFTS
-    levels: CellLevels = (cells & np.uint8(_CELLS_PER_BYTE - 1)).ravel()[:n_cells]
+    levels: CellLevels = _CELLS_OF_BYTE[np.frombuffer(packed, np.uint8)].view(np.uint8)[:n_cells]
     between = _constellation(fields.get("between"), n_frames, config)
     return Detail(between=between, levels=np.ascontiguousarray(levels.reshape(last - first, n_frames).T))
 

@@ -88,18 +88,16 @@ class ClipMap:
     def __init__(self, clip: Constellation, levels: CellLevels, *, first_bin: int) -> None:
         self.n_frames, n_bins = levels.shape
         self.unevenness = _unevenness(levels)
-        said = RATIOS[levels, kinds_of(clip, levels.shape, first_bin=first_bin)]
-        of_frame, of_bin = (said.mean(axis=axis, keepdims=True) - said.mean() for axis in (1, 0))
-        said -= TAKEN_OFF * (of_frame + of_bin)
-        around = np.pad(said, ((_PAD_FRAMES, _PAD_FRAMES), (0, 0)), mode="wrap")
-        cells = np.pad(around, ((0, 0), (_PAD_BINS, _PAD_BINS)), mode="symmetric")
-        self._cells = cells.ravel()
-        self._stride = cells.shape[1]
+        self._stride = n_bins + 2 * _PAD_BINS
         self._extent = (self.n_frames, n_bins, first_bin, _PAD_FRAMES, _PAD_BINS, self._stride)
+        kinds = kinds_of(clip, levels.shape, first_bin=first_bin)
+        self._cells = kernels.said_by_cells(levels, kinds, RATIOS, TAKEN_OFF, self._extent)
         elsewhere = TIME_SHIFTS[np.abs((TIME_SHIFTS + 3) % max(self.n_frames, 1)) > 6]
-        shifts = np.r_[np.r_[OWN_SHIFTS, elsewhere] * self._stride, BIN_SHIFTS]
-        self._shifts = shifts.astype(np.int64)
-        self._n_time = len(OWN_SHIFTS) + len(elsewhere)
+        self._shifts = (
+            np.array(OWN_SHIFTS, np.int64) * self._stride,
+            elsewhere.astype(np.int64) * self._stride,
+            BIN_SHIFTS.astype(np.int64),
+        )
 
     def fits(self, peaks: Peaks, places: Sequence[Place]) -> npt.NDArray[np.float64]:
         """Sum of what the clip's cells say under a track's peaks: quick, and good enough to rank what is alike.
@@ -147,35 +145,32 @@ class ClipMap:
     def evidence(self, candidate: Candidate, peaks: Peaks) -> Evidence | None:
         """Judge one candidate; None where the track predicts too few peaks, or the clip is too short to compare."""
         warp = candidate.warp
-        frame, cell = kernels.cells_under(
+        under = kernels.cells_under(
             peaks.frame, peaks.bin, (candidate.alignment, warp.speed, warp.pitch), self._extent
         )
-        if len(frame) < MIN_PREDICTED or self._n_time == len(OWN_SHIFTS):
+        if len(under[0]) < MIN_PREDICTED or not len(self._shifts[1]):
             return None
-        of_parts, n_of_parts = kernels.sums_by_part(self._cells, self._extent, cell, self._shifts, N_PARTS)
-        sums, n_predicted = of_parts @ STRETCHES, n_of_parts @ STRETCHES
-        best = int(np.argmax(sums[: len(OWN_SHIFTS), 0]))
-        here = sums[best]
-        z_time, time_mean = _compared(here, sums[len(OWN_SHIFTS) : self._n_time], n_predicted)
-        z_bin, bin_mean = _compared(here, sums[self._n_time :], n_predicted)
-        agrees = int(np.argmax(np.minimum(z_time, z_bin)))
-        moved = OWN_SHIFTS[best]
-        said = self._cells[cell + moved * self._stride]
-        between = (max(time_mean, bin_mean) + here[0]) / 2 / len(frame)
-        start, end = _agreeing_part(frame, said - np.float32(between))
+        z_time, z_bin, own, start, end = kernels.laid(
+            self._cells,
+            self._extent,
+            under,
+            self._shifts,
+            STRETCHES,
+            (MIN_SPREAD, PART_COSTS, MIN_PREDICTED),
+        )
         return Evidence(
-            z_time=float(z_time[agrees]),
-            z_bin=float(z_bin[agrees]),
-            alignment=candidate.alignment - moved * warp.speed,
+            z_time=z_time,
+            z_bin=z_bin,
+            alignment=candidate.alignment - OWN_SHIFTS[own] * warp.speed,
             warp=warp,
             clip_start_frame=start,
             clip_end_frame=end,
         )
 
 
-def kinds_of(clip: Constellation, shape: tuple[int, ...], *, first_bin: int) -> npt.NDArray[np.intp]:
+def kinds_of(clip: Constellation, shape: tuple[int, ...], *, first_bin: int) -> npt.NDArray[np.uint8]:
     """For each cell, which column of RATIOS is its own: whether the clip has a peak there, or how near."""
-    kinds = np.zeros((shape[0] + 4, shape[1] + 4), np.intp)
+    kinds = np.zeros((shape[0] + 4, shape[1] + 4), np.uint8)
     frame, bin_ = clip.frame + 2, clip.bin - first_bin + 2
     for i, shifts in enumerate(NEAR, 1):
         for frames, bins in shifts:
@@ -184,38 +179,5 @@ def kinds_of(clip: Constellation, shape: tuple[int, ...], *, first_bin: int) -> 
 
 
 def _unevenness(levels: CellLevels) -> float:
-    """Share of the levels' variance that lies between whole frames, 0..1.
-
-    Levels that were made from peaks have no lowest one and do not tell: they count as all uneven.
-    """
-    if not levels.size or levels.min() > 0:
-        return 1.0
-    return float(levels.mean(axis=1).var() / levels.var())
-
-
-def _compared(
-    here: npt.NDArray[np.float64], elsewhere: npt.NDArray[np.float64], n_predicted: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], float]:
-    """The z-score of each stretch, and the mean elsewhere of the whole band.
-
-    Means by hand: numpy's own take five times as long over a few dozen numbers.
-    """
-    mean = elsewhere.sum(axis=0) / len(elsewhere)
-    variance = (elsewhere * elsewhere).sum(axis=0) / len(elsewhere) - mean * mean
-    z = (here - mean) / np.sqrt(np.maximum(variance, MIN_SPREAD**2 * np.maximum(n_predicted, 1)))
-    z[1:] -= PART_COSTS
-    z[n_predicted < MIN_PREDICTED] = -np.inf
-    return z, float(mean[0])
-
-
-def _agreeing_part(frame: npt.NDArray[np.int64], gain: npt.NDArray[np.float32]) -> tuple[int, int]:
-    """First and last clip frame of the stretch of largest gain.
-
-    `gain` is each predicted peak's energy above half way from chance to the mean of all.
-    Bentley, "Programming Pearls: Algorithm Design Techniques", CACM 1984.
-    """
-    total = np.zeros(len(gain) + 1)  # before the first peak, after it, after the second, …
-    np.cumsum(gain, out=total[1:])
-    end = int(np.argmax(total[1:] - np.minimum.accumulate(total[:-1])))
-    start = int(np.argmin(total[: end + 1]))
-    return int(frame[start]), int(frame[end])
+    """As ClipMap has it. Levels that were made from peaks have no lowest one and do not tell: they are all uneven."""
+    return kernels.unevenness(levels) if levels.size and levels.min() == 0 else 1.0

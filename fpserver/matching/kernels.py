@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fpserver.compiling import compiled
-from fpserver.terms import Bins, Frames
+from fpserver.terms import Bins, CellLevels, Frames
 
 Cells: TypeAlias = npt.NDArray[np.float32]  # what a clip's cells say, padded, row after row
+Kinds: TypeAlias = npt.NDArray[np.uint8]
 Floats: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
 Extent: TypeAlias = tuple[int, int, int, int, int, int]
@@ -22,6 +23,64 @@ Place: TypeAlias = tuple[float, float, float]
 
 ALIGNMENT_BITS = 32
 ALIGNMENT_BIAS = 1 << 30  # alignments are negative where a clip begins before its track
+
+
+@compiled
+def said_by_cells(levels: CellLevels, kinds: Kinds, ratios: Cells, taken_off: float, extent: Extent) -> Cells:
+    """What each cell says by its level and kind, less a share of what its whole frame and its whole bin say.
+
+    Beyond its ends the clip begins anew, and beyond the band it is mirrored.
+
+    Args:
+        levels, kinds: of the clip's cells, (n_frames, n_bins).
+        ratios: what is said, by level and kind.
+        taken_off: of what all cells of a frame say more than all cells, and of what those of a bin do.
+        extent: of the result.
+    """
+    n_frames, n_bins, _, pad_frames, pad_bins, stride = extent
+    said = np.empty((n_frames, n_bins), np.float32)
+    of_frame, of_bin = np.zeros(n_frames), np.zeros(n_bins)
+    for row in range(n_frames):
+        for column in range(n_bins):
+            said[row, column] = ratios[levels[row, column], kinds[row, column]]
+            of_frame[row] += said[row, column]
+            of_bin[column] += said[row, column]
+    of_all = np.sum(of_frame) / (n_frames * n_bins)
+    of_frame, of_bin = taken_off * (of_frame / n_bins - of_all), taken_off * (of_bin / n_frames - of_all)
+    cells = np.empty((n_frames + 2 * pad_frames, stride), np.float32)
+    for padded in range(len(cells)):
+        row = (padded - pad_frames) % n_frames
+        for column in range(n_bins):
+            cells[padded, column + pad_bins] = said[row, column] - of_frame[row] - of_bin[column]
+        for beyond in range(pad_bins):
+            inside = pad_bins + _mirrored(beyond, n_bins)
+            cells[padded, pad_bins - 1 - beyond] = cells[padded, inside]
+            cells[padded, pad_bins + n_bins + beyond] = cells[padded, 2 * pad_bins + n_bins - 1 - inside]
+    return cells.ravel()
+
+
+@compiled
+def _mirrored(beyond: int, n_bins: int) -> int:
+    """The bin that lies in a mirror where one `beyond` the edge would be, told from that edge."""
+    beyond %= 2 * n_bins
+    return min(beyond, 2 * n_bins - 1 - beyond)
+
+
+@compiled
+def unevenness(levels: CellLevels) -> float:
+    """Share of the levels' variance that lies between whole frames, 0..1; 1 where all are the same."""
+    n_frames, n_bins = levels.shape
+    total, squares, between = 0, 0, 0.0
+    for row in range(n_frames):
+        of_row = 0
+        for column in range(n_bins):
+            level = int(levels[row, column])
+            of_row += level
+            squares += level * level
+        total += of_row
+        between += of_row * of_row / n_bins
+    by_chance = total * total / levels.size
+    return (between - by_chance) / (squares - by_chance) if squares > by_chance else 1.0
 
 
 @compiled
@@ -115,23 +174,111 @@ def climbed(
 
 
 @compiled
-def sums_by_part(
-    cells: Cells, extent: Extent, cell: Indices, shifts: Indices, n_parts: int
-) -> tuple[Floats, Indices]:
-    """What the clip's cells say under some of them, shifted, for each of `n_parts` equal parts of the band.
+def laid(
+    cells: Cells,
+    extent: Extent,
+    under: tuple[Indices, Indices],
+    shifts: tuple[Indices, Indices, Indices],
+    stretches: Floats,
+    limits: tuple[float, float, int],
+) -> tuple[float, float, int, int, int]:
+    """How much better a track's peaks fit where they are laid than elsewhere, on the best stretch of the band.
+
+    Args:
+        cells, extent: the clip.
+        under: clip frame and cell of each of the track's peaks there, at least one.
+        shifts: of the cells, among which the best is the track's own place; to other times; to other frequencies.
+        stretches: (n_parts, n_stretches), 1 where the part of the band belongs to the stretch; the whole band first.
+        limits: of the spread, per root of the peaks predicted, at least; what the z of a part counts less than that of
+            the whole band; peaks predicted of which a stretch must have as many.
 
     Returns:
-        ((n_shifts, n_parts) sums, (n_parts,) how many of the cells lie in each part before they are shifted).
+        z among other times, z among other frequencies, which of the own shifts, first and last frame that agree.
     """
-    _, n_bins, _, _, pad_bins, stride = extent
-    sums = np.zeros((len(shifts), n_parts))
-    n_cells = np.zeros(n_parts, np.int64)
+    frame, cell = under
+    own, times, bins = shifts
+    n_predicted = _n_predicted(extent, cell, stretches)
+    of_own = _sums(cells, extent, cell, own, stretches)
+    best = int(np.argmax(of_own[:, 0]))
+    here = of_own[best]
+    of_times = _sums(cells, extent, cell, times, stretches)
+    of_bins = _sums(cells, extent, cell, bins, stretches)
+    z_time, z_bin, agrees = -np.inf, -np.inf, -np.inf
+    for k in range(len(here)):
+        z = (
+            _compared(here[k], of_times[:, k], n_predicted[k], k > 0, limits),
+            _compared(here[k], of_bins[:, k], n_predicted[k], k > 0, limits),
+        )
+        if k == 0 or min(z) > agrees:
+            agrees, z_time, z_bin = min(z), z[0], z[1]
+    by_chance = max(np.mean(of_times[:, 0]), np.mean(of_bins[:, 0]))
+    first, last = _agreeing(cells, cell, own[best], (by_chance + here[0]) / 2 / len(cell))
+    return z_time, z_bin, best, int(frame[first]), int(frame[last])
+
+
+@compiled
+def _sums(cells: Cells, extent: Extent, cell: Indices, shifts: Indices, stretches: Floats) -> Floats:
+    """What the clip's cells say under some of them, shifted, by shift and stretch."""
+    n_parts, n_stretches = stretches.shape
+    of_parts = np.zeros((len(shifts), n_parts))
     for i in range(len(cell)):
-        part = (cell[i] % stride - pad_bins) * n_parts // n_bins
-        n_cells[part] += 1
+        part = _part_of(cell[i], extent, n_parts)
         for k in range(len(shifts)):
-            sums[k, part] += cells[cell[i] + shifts[k]]
-    return sums, n_cells
+            of_parts[k, part] += cells[cell[i] + shifts[k]]
+    sums = np.zeros((len(shifts), n_stretches))
+    for k in range(len(shifts)):
+        for part in range(n_parts):
+            for stretch in range(n_stretches):
+                sums[k, stretch] += of_parts[k, part] * stretches[part, stretch]
+    return sums
+
+
+@compiled
+def _n_predicted(extent: Extent, cell: Indices, stretches: Floats) -> Floats:
+    """How many of the cells lie in each stretch."""
+    n = np.zeros(stretches.shape[1])
+    for i in range(len(cell)):
+        n += stretches[_part_of(cell[i], extent, len(stretches))]
+    return n
+
+
+@compiled
+def _part_of(cell: int, extent: Extent, n_parts: int) -> int:
+    _, n_bins, _, _, pad_bins, stride = extent
+    return (cell % stride - pad_bins) * n_parts // n_bins
+
+
+@compiled
+def _compared(
+    here: float, elsewhere: Floats, n_predicted: float, is_part: bool, limits: tuple[float, float, int]
+) -> float:
+    """The z-score of a sum among others."""
+    min_spread, part_costs, min_predicted = limits
+    if n_predicted < min_predicted:
+        return -np.inf
+    mean, squares = 0.0, 0.0
+    for each in elsewhere:
+        mean += each / len(elsewhere)
+        squares += each * each / len(elsewhere)
+    variance = max(squares - mean * mean, min_spread**2 * n_predicted)
+    return (here - mean) / float(np.sqrt(variance)) - (part_costs if is_part else 0.0)
+
+
+@compiled
+def _agreeing(cells: Cells, cell: Indices, shift: int, level: float) -> tuple[int, int]:
+    """First and last of the peaks whose cells say most above a level, taken together.
+
+    Bentley, "Programming Pearls: Algorithm Design Techniques", CACM 1984.
+    """
+    first, last, best = 0, 0, -np.inf
+    begin, total = 0, 0.0
+    for i in range(len(cell)):
+        if total < 0:
+            begin, total = i, 0.0
+        total += cells[cell[i] + shift] - level
+        if total > best:
+            first, last, best = begin, i, total
+    return first, last
 
 
 @compiled
@@ -270,8 +417,10 @@ def warm_up() -> None:
     hits((columns, columns, hits_), (columns, columns, columns), hits_, weight)
     bins_of(columns, hits_, hits_, columns, 1.0)
     summits(columns, weight, columns, 1)
-    cells = np.zeros(1, np.float32)
-    _, under = cells_under(hits_, hits_, (0.0, 1.0, 1.0), extent)
+    byte = np.zeros((1, 1), np.uint8)
+    unevenness(byte)
+    cells = said_by_cells(byte, byte, np.zeros((1, 1), np.float32), 0.5, extent)
+    under = cells_under(hits_, hits_, (0.0, 1.0, 1.0), extent)
     sums_under(cells, extent, hits_, hits_, np.ones((1, 3)))
     climbed(cells, extent, (hits_, hits_), (0.0, 1.0, 1.0), (1.0, 1.0), 0.0, (weight, weight), 1)
-    sums_by_part(cells, extent, under, columns, 1)
+    laid(cells, extent, under, (columns, columns, columns), np.ones((1, 1)), (1.0, 1.0, 1))

@@ -14,7 +14,7 @@ import numpy as np
 from fpserver.matching.candidates import AS_PLAYED
 from fpserver.matching.confidence import chance_level, confidence, false_accept_rate
 from fpserver.matching.evidence import ClipMap, Evidence
-from fpserver.matching.warp import MIN_GAIN, refined, settled
+from fpserver.matching.warp import MIN_GAIN, MOST, refined, settled
 from fpserver.terms import Candidate, Match, Peaks
 
 MAX_SETTLED = 2  # of the best tracks, whose place and speed are looked at once more
@@ -93,8 +93,12 @@ def matches_of(
 def _settled(clip_map: ClipMap, places: Sequence[_Judged]) -> Evidence:
     """The evidence where a track fits best, after a look at each of its places for a change of speed.
 
-    A clip at another speed fits but in part as it is played, and so it does wherever the track repeats that part.
+    A clip at another speed fits but in part as it is played, and so it does wherever the track repeats that part. Where
+    most of the clip agrees at the best place, that is the one.
     """
+    first = places[0].evidence
+    if first.clip_end_frame - first.clip_start_frame >= MOST * clip_map.n_frames:
+        places = places[:1]
     apart: list[_Judged] = []
     for each in places:
         begins = each.evidence.alignment

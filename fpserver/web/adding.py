@@ -63,13 +63,13 @@ def title_of(filename: str | None) -> str | None:
     return "".join(character for character in name if character.isprintable())[:200] or None
 
 
-async def check_fingerprint(upload: Upload) -> None:
+def check_fingerprint(upload: Upload) -> None:
     """Make sure that what was called a fingerprint begins like one; what begins otherwise is heard as audio.
 
     Raises:
         FingerprintInvalid: it does not.
     """
-    if not await asyncio.to_thread(wire.is_fingerprint, upload.path):
+    if not wire.begins_as_fingerprint(upload.head):
         raise FingerprintInvalid(
             f"body of {upload.n_bytes} bytes is no fingerprint: must be a msgpack map that begins with format"
         )

@@ -21,6 +21,7 @@ from fpserver.errors import AudioEmpty, AudioTooLarge, BodyTooLarge, Overloaded,
 
 READ_BYTES = 2**16
 WRITE_BYTES = 2**20  # one hop into a thread per MiB, and none while a clip arrives
+HEAD_BYTES = 64  # of an upload, kept in memory
 STALE_S = 86400.0
 PART = ".part"
 
@@ -64,6 +65,7 @@ class Upload:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.n_bytes = 0
+        self.head = b""  # its first HEAD_BYTES
         self._digest = hashlib.sha256()
         self._file: BinaryIO | None = None
 
@@ -76,6 +78,7 @@ class Upload:
         """Append; runs in a thread."""
         if self._file is None:
             self._file = self.path.open("xb")
+            self.head = data[:HEAD_BYTES]
         self._file.write(data)
         self._digest.update(data)
 

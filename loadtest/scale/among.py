@@ -8,13 +8,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
 
-from fpserver.config import Config, RedisConfig
+from fpserver.config import Config
 from fpserver.dsp_pool import DspPool
 from fpserver.fingerprint.constellation import frames_per_s
 from fpserver.fingerprint.stamp import stamp
@@ -73,13 +73,14 @@ class Among:
 @asynccontextmanager
 async def among(chunks: Sequence[stock.Chunk], config: Config, folder: Path) -> AsyncIterator[Among]:
     """An index of these tracks on a server of its own, which keeps nothing on disk and ends with it."""
-    async with open_store(_in(folder, config)) as client:
+    async with open_in(folder, config) as client:
         await client.config_set("appendonly", "no")
         yield await fill(client, chunks, config)
 
 
-def _in(folder: Path, config: Config) -> RedisConfig:
-    return config.with_values(redis={"url": "embedded", "data_dir": str(folder)}).redis
+def open_in(folder: Path, config: Config) -> AbstractAsyncContextManager[Client]:
+    """The store of this folder, which ends with whoever opened it first."""
+    return open_store(config.with_values(redis={"url": "embedded", "data_dir": str(folder)}).redis)
 
 
 async def fill(client: Client, chunks: Sequence[stock.Chunk], config: Config) -> Among:
@@ -160,7 +161,7 @@ def ask_in(
     """An answer a clip, one after the other, of the store that another process has opened `among` a folder."""
 
     async def one_by_one() -> list[tuple[int, Said | None]]:
-        async with open_store(_in(folder, config)) as client:
+        async with open_in(folder, config) as client:
             index = Index(client, config.index)
             await index.open(stamp(config.fingerprint))
             return [(i, await ask(index, hearing, config) if hearing else None) for i, hearing in hearings]

@@ -11,7 +11,7 @@ from fpserver.fingerprint.constellation import constellation_of
 from fpserver.fingerprint.landmarks import fingerprint_of
 from fpserver.hearing import hear_clip
 from fpserver.terms import Constellation, Hearing, TrackPeaks
-from loadtest.accuracy.cells import Cell, Codec, grid
+from loadtest.accuracy.cells import ALONE, Cell, Codec, grid
 from loadtest.accuracy.clips import Clip, Studio, render
 from loadtest.accuracy.degrade import has_gsm
 from loadtest.accuracy.peer_fpserver import wav
@@ -53,7 +53,7 @@ def apart(unknown: Sequence[Recording]) -> tuple[list[Recording], list[Recording
 
 def cells_to_ask(named: str | None) -> list[Cell]:
     """Those named; without names, those with targets, and unknown music."""
-    cells = grid()
+    cells = list({cell.name: cell for cell in (*ALONE, *grid())}.values())
     if named:
         wanted = set(named.split(","))
         if strange := wanted - {cell.name for cell in cells}:

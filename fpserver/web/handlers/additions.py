@@ -140,7 +140,7 @@ async def _file(request: web.Request) -> AsyncIterator[tuple[Upload, Metadata]]:
         ) as upload:
             metrics.RECEIVED_BYTES.labels("track_fingerprint" if fingerprint else "track").inc(upload.n_bytes)
             if fingerprint:
-                await check_fingerprint(upload)
+                check_fingerprint(upload)
                 yield upload, metadata_of(await asyncio.to_thread(upload.path.read_bytes))
             else:
                 yield upload, await described(door, upload.path, None, MetadataIn())

@@ -82,5 +82,5 @@ async def _clip(request: web.Request) -> AsyncIterator[Upload]:
         fingerprint = request.content_type == FINGERPRINT
         metrics.RECEIVED_BYTES.labels("clip_fingerprint" if fingerprint else "clip").inc(upload.n_bytes)
         if fingerprint:
-            await check_fingerprint(upload)
+            check_fingerprint(upload)
         yield upload

@@ -158,7 +158,7 @@ async def _take_fingerprints(request: web.Request, bulk: Bulk, patience: Patienc
         try:
             async with spool.receive(_once(body), what=item, max_bytes=MAX_FINGERPRINT_BYTES) as upload:
                 metrics.RECEIVED_BYTES.labels("track_fingerprint").inc(upload.n_bytes)
-                await check_fingerprint(upload)
+                check_fingerprint(upload)
                 await bulk.upload(upload, metadata_of(body))
         except (FingerprintInvalid, InvalidRequest) as error:
             await bulk.refuse(item, error)

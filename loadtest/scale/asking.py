@@ -1,0 +1,112 @@
+"""Clips sent to a running server: one after the other, or as they come, whether the server keeps up or not."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import cycle
+
+import aiohttp
+import numpy as np
+
+from loadtest.processes import cpu_s, descendants_of
+from loadtest.server import Server
+
+TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """A clip as it is sent."""
+
+    kind: str  # its media type
+    data: bytes
+    track_id: int = 0  # whose it is; 0: nobody's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a server said, and when."""
+
+    seconds: float  # from when the clip was to be sent
+    status: int
+    right: bool  # its track is the best match, or it is nobody's and nothing matches
+    retry_after: bool
+
+    @property
+    def served(self) -> bool:
+        """Answered, not refused."""
+        return self.status == 200
+
+
+@dataclass(slots=True)
+class Cpu:
+    """Processor time by what it was used for, seconds."""
+
+    of: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return sum(self.of.values())
+
+
+@contextmanager
+def cpu_of(server: Server, store: int) -> Iterator[Cpu]:
+    """Processor time of web processes, their decoding processes and the store, by its pid, in the context."""
+
+    def now() -> dict[str, float]:
+        web = server.children("fpserver.child web")
+        decoding = set().union(*(descendants_of(pid) for pid in web))
+        return {
+            "web": sum(map(cpu_s, web)),
+            "decoding": sum(map(cpu_s, decoding)),
+            "store": cpu_s(store),
+        }
+
+    before, used = now(), Cpu()
+    yield used
+    used.of = {name: seconds - before[name] for name, seconds in now().items()}
+
+
+async def one_by_one(address: str, bodies: Sequence[Body]) -> list[Reply]:
+    """Each when the one before is answered."""
+    async with _session() as session:
+        return [await _ask(session, address, body, due=time.perf_counter()) for body in bodies]
+
+
+async def arriving(
+    address: str, bodies: Sequence[Body], *, rate: float, seconds: float, seed: int
+) -> list[Reply]:
+    """At random times, `rate` a second: nobody waits for an answer before the next clip is sent.
+
+    Poisson arrivals; a clip's time begins when it was to be sent, so that waiting counts (Schroeder, Wierman,
+    Harchol-Balter, "Open versus closed: a cautionary tale", NSDI 2006).
+    """
+    gaps = np.random.default_rng(seed).exponential(1 / rate, int(rate * seconds))
+    begin = time.perf_counter() + 0.1
+    async with _session() as session, asyncio.TaskGroup() as group:
+        asked = []
+        for due, body in zip((begin + np.cumsum(gaps)).tolist(), cycle(bodies), strict=False):
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            asked.append(group.create_task(_ask(session, address, body, due=due)))
+    return [each.result() for each in asked]
+
+
+def _session() -> aiohttp.ClientSession:
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+    return aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0))
+
+
+async def _ask(session: aiohttp.ClientSession, address: str, body: Body, *, due: float) -> Reply:
+    headers = {"Content-Type": body.kind}
+    async with session.post(f"{address}/v1/identify", data=body.data, headers=headers) as response:
+        document = await response.json()
+        found = [match["track_id"] for match in document.get("matches", [])]
+        return Reply(
+            seconds=time.perf_counter() - due,
+            status=response.status,
+            right=response.status == 200 and found[:1] == ([body.track_id] if body.track_id else []),
+            retry_after="Retry-After" in response.headers,
+        )
