@@ -93,7 +93,7 @@ class StepConfig(Section, frozen=True):
 
 
 PLAIN = StepConfig(peaks_per_s=16, fan_out=3, max_lookups=1200, max_postings=30_000, max_candidates=24)
-DENSE = StepConfig(peaks_per_s=60, fan_out=12, max_lookups=5800, max_postings=900_000, max_candidates=1000)
+DENSE = StepConfig(peaks_per_s=60, fan_out=12, max_lookups=5800, max_postings=1_250_000, max_candidates=1000)
 WARPED = StepConfig(peaks_per_s=24, fan_out=2, max_lookups=6000, max_postings=250_000, max_candidates=1000)
 NARROWED = StepConfig(peaks_per_s=24, fan_out=3, max_lookups=7000, max_postings=450_000, max_candidates=600)
 
