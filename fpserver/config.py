@@ -87,7 +87,7 @@ class StepConfig(Section, frozen=True):
 
     peaks_per_s: Positive  # of the clip, the highest
     fan_out: Positive  # pairs per anchor of the clip
-    max_lookups: Positive  # distinct hashes that no earlier step has read
+    max_lookups: Annotated[int, Meta(gt=0, le=8192)]  # distinct hashes that no earlier step has read
     max_postings: Positive  # read for them, the rarest hashes first
     max_candidates: Positive  # by votes; their peaks are read
 

@@ -25,9 +25,9 @@ from fpserver.config import Config, StepConfig
 from fpserver.fingerprint.cells import levels_from_peaks
 from fpserver.fingerprint.constellation import band
 from fpserver.fingerprint.query import query_of, warped_query_of
-from fpserver.matching.candidates import AS_PLAYED, candidates_of, commonness, hits_of, split
+from fpserver.matching import kernels, voting
+from fpserver.matching.candidates import AS_PLAYED, candidates_of, commonness, hits_of
 from fpserver.matching.evidence import ClipMap
-from fpserver.matching.kernels import warm_up
 from fpserver.matching.lists import Lists
 from fpserver.matching.verdict import matches_of
 from fpserver.matching.warp import FINE_STEP, STEP, finer, hypotheses
@@ -94,7 +94,8 @@ class _Query:
 
 async def prepare() -> None:
     """Make ready to search, so that no clip waits for it: some seconds where it was never done before."""
-    await think(warm_up)
+    await think(voting.warm_up)
+    await think(kernels.warm_up)
 
 
 async def search(
@@ -210,16 +211,23 @@ def _likely(query: _Query, found: Lookup) -> list[Warp]:
 def _candidates(query: _Query, lists: Lists, found: Lookup, config: Config) -> tuple[Lookup, list[Candidate]]:
     """All that is known of the query's hashes, and whom it speaks for."""
     known = lists.together(query.hashes, query.unread, found)
-    max_hits = config.matching.max_hits
-    hits = hits_of(known, query.hash_of_landmark, query.landmarks.offset, max_hits=max_hits)
+    hits = hits_of(
+        known,
+        query.hash_of_landmark,
+        query.landmarks.offset,
+        max_hits=config.matching.max_hits,
+        warps=query.warps,
+        warp_of=query.warp_of,
+    )
+    most = query.asks.max_candidates
     if len(query.warps) == 1:
-        return known, candidates_of(hits, max_candidates=query.asks.max_candidates)
+        return known, candidates_of(hits, max_candidates=most)
     under_all = [
         candidate
-        for warp, some in zip(query.warps, split(hits, query.warp_of, len(query.warps)), strict=True)
-        for candidate in candidates_of(hits, max_candidates=CANDIDATES_PER_WARP, warp=warp, some=some)
+        for warp in range(len(query.warps))
+        for candidate in candidates_of(hits, max_candidates=CANDIDATES_PER_WARP, warp=warp)
     ]
-    return known, sorted(under_all, key=lambda each: -each.votes)[: query.asks.max_candidates]
+    return known, sorted(under_all, key=lambda each: -each.votes)[:most]
 
 
 def _window(candidate: Candidate, n_frames: int) -> Window:

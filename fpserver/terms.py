@@ -136,20 +136,6 @@ class IndexStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hits:
-    """Postings found for a clip's landmarks, one for each landmark that asked, as columns."""
-
-    track_id: TrackIds
-    track_offset: Frames
-    query_offset: Frames
-    weight: npt.NDArray[np.float64]  # how much such a hit says: more, the rarer its hash
-    landmark: npt.NDArray[np.intp]  # which of the clip's landmarks asked
-
-    def __len__(self) -> int:
-        return len(self.track_id)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Warp:
     """How a clip was changed against its track; a record player that runs 2 % fast has both at 1.02."""
 

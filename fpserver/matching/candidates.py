@@ -8,19 +8,47 @@ phases. Under a warp the clip's frames count at its speed, and only hits that we
 Wang, "An Industrial-Strength Audio Search Algorithm", ISMIR 2003, section 2.3.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
-from fpserver.matching import kernels
-from fpserver.matching.kernels import ALIGNMENT_BIAS, ALIGNMENT_BITS, Indices
-from fpserver.terms import Candidate, Frames, Hits, Lookup, Warp
+from fpserver.matching import voting
+from fpserver.matching.voting import (
+    ALIGNMENT_BIAS,
+    ALIGNMENT_BITS,
+    ALIGNMENT_MASK,
+    TRACK_MASK,
+    Indices,
+)
+from fpserver.terms import Candidate, Frames, Lookup, Warp
 
 WEIGHT_SCALE = 10.0  # a hash holding 1/22,000 of all postings weighs 1
 AS_PLAYED = Warp()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hits:
+    """Postings found for a clip's landmarks, one for each landmark that asked, warp after warp (voting.py)."""
+
+    packed: Indices
+    begins: Indices  # of those under each warp, and the end
+    weight: npt.NDArray[np.float64]  # how much a hit of each hash says: more, the rarer it is
+    warps: Sequence[Warp]
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+
 def hits_of(
-    found: Lookup, hash_of_landmark: npt.NDArray[np.intp], query_offset: Frames, *, max_hits: int
+    found: Lookup,
+    hash_of_landmark: npt.NDArray[np.intp],
+    query_offset: Frames,
+    *,
+    max_hits: int,
+    warps: Sequence[Warp] = (AS_PLAYED,),
+    warp_of: npt.NDArray[np.int64] | None = None,
 ) -> Hits:
     """One hit for each posting and each landmark of the clip that asked for it.
 
@@ -28,10 +56,12 @@ def hits_of(
     Those with fewest hits are taken first, as long as there are at most `max_hits` together.
 
     Args:
-        found: postings of the distinct hashes asked for.
+        found: postings of the distinct hashes asked for, at most 2^15 of these.
         hash_of_landmark: for each landmark of the clip, which of the distinct hashes is its own, (n_landmarks,).
         query_offset: clip frame of each landmark's anchor, (n_landmarks,).
         max_hits: bound of the work that follows.
+        warps: under which the clip is laid over the tracks.
+        warp_of: for each landmark, under which of them it was made; None: all under the first.
     """
     landmarks = np.argsort(hash_of_landmark, kind="stable")  # those of hash 0, then those of hash 1, …
     n_asking = np.bincount(hash_of_landmark)
@@ -39,15 +69,14 @@ def hits_of(
     list_length = np.bincount(found.hash_index, minlength=len(n_asking))
     within = _within(list_length * n_asking, max_hits)
     share = np.maximum(list_length, 1) / max(found.n_indexed, len(found), 1)
-    track_id, track_offset, at, weight, landmark = kernels.hits(
+    packed, begins = voting.hits(
         (found.hash_index, found.track_id, found.offset),
         (landmarks, first, np.where(within, n_asking, 0)),
         query_offset,
-        -np.log(share) / WEIGHT_SCALE,
+        np.zeros(len(query_offset), np.int64) if warp_of is None else warp_of,
+        np.array([warp.speed for warp in warps]),
     )
-    return Hits(
-        track_id=track_id, track_offset=track_offset, query_offset=at, weight=weight, landmark=landmark
-    )
+    return Hits(packed=packed, begins=begins, weight=-np.log(share) / WEIGHT_SCALE, warps=warps)
 
 
 def _within(n_hits: npt.NDArray[np.int64], max_hits: int) -> npt.NDArray[np.bool_]:
@@ -58,27 +87,21 @@ def _within(n_hits: npt.NDArray[np.int64], max_hits: int) -> npt.NDArray[np.bool
     return within
 
 
-def candidates_of(
-    hits: Hits, *, max_candidates: int, warp: Warp = AS_PLAYED, some: Indices | None = None
-) -> list[Candidate]:
+def candidates_of(hits: Hits, *, max_candidates: int, warp: int = 0) -> list[Candidate]:
     """The (track, alignment) pairs with most votes, best first; equal votes by track, then alignment.
 
     Args:
         hits: to be counted.
         max_candidates: at most so many are given.
-        warp: under which the clip is laid over the tracks.
-        some: which of the hits count; None: all.
+        warp: which of the warps; hits under the others do not count.
     """
-    counted = np.arange(len(hits)) if some is None else some
-    bins = kernels.bins_of(hits.track_id, hits.track_offset, hits.query_offset, counted, warp.speed)
-    columns = kernels.summits(bins, hits.weight[counted], np.argsort(bins), max_candidates)
+    begin, end = hits.begins[warp : warp + 2]
+    columns = voting.summits(np.sort(hits.packed[begin:end]), hits.weight, max_candidates)
     return [
         Candidate(
-            track_id=bin_ >> ALIGNMENT_BITS,
-            alignment=(bin_ & ((1 << ALIGNMENT_BITS) - 1))
-            - ALIGNMENT_BIAS
-            + (after - before) / (own + before + after),
-            warp=warp,
+            track_id=(bin_ >> ALIGNMENT_BITS) & TRACK_MASK,
+            alignment=(bin_ & ALIGNMENT_MASK) - ALIGNMENT_BIAS + (after - before) / (own + before + after),
+            warp=hits.warps[warp],
             votes=votes,
             n_votes=own + before + after,
         )
@@ -110,16 +133,3 @@ def commonness(
     said = np.bincount(group_of_landmark, np.log1p(length)[hash_of_landmark], minlength=n_groups)
     mean: npt.NDArray[np.float64] = said / np.maximum(np.bincount(group_of_landmark, minlength=n_groups), 1)
     return mean
-
-
-def split(hits: Hits, group_of_landmark: Indices, n_groups: int) -> list[Indices]:
-    """Which hits are those of each group of the clip's landmarks, in the order of the groups.
-
-    Args:
-        hits: of all landmarks.
-        group_of_landmark: 0..n_groups - 1, (n_landmarks,).
-        n_groups: how many groups there are.
-    """
-    group = group_of_landmark[hits.landmark].astype(np.min_scalar_type(n_groups))  # few bits are sorted fast
-    ends = np.cumsum(np.bincount(group, minlength=n_groups))
-    return np.split(np.argsort(group, kind="stable"), ends[:-1])

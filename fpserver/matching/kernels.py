@@ -1,4 +1,4 @@
-"""Inner loops of the matching, compiled: one pass over the peaks where numpy takes a dozen over short arrays.
+"""Inner loops of the evidence, compiled: one pass over the peaks where numpy takes a dozen over short arrays.
 
 Sums are made in the order of the peaks, in 64 bits: the same on every machine.
 """
@@ -20,9 +20,6 @@ Extent: TypeAlias = tuple[int, int, int, int, int, int]
 
 Place: TypeAlias = tuple[float, float, float]
 """Where a clip is laid on a track: alignment, speed, pitch."""
-
-ALIGNMENT_BITS = 32
-ALIGNMENT_BIAS = 1 << 30  # alignments are negative where a clip begins before its track
 
 
 @compiled
@@ -281,146 +278,14 @@ def _agreeing(cells: Cells, cell: Indices, shift: int, level: float) -> tuple[in
     return first, last
 
 
-@compiled
-def hits(
-    found: tuple[Indices, Indices, Frames],
-    asking: tuple[Indices, Indices, Indices],
-    query_offset: Frames,
-    weight: Floats,
-) -> tuple[Indices, Frames, Frames, Floats, Indices]:
-    """One hit for each posting and each landmark that asked for it, posting by posting.
-
-    Args:
-        found: hash, track and offset of each posting.
-        asking: landmarks in the order of their hashes; of each hash, the place there of its first landmark, and how
-            many of them count.
-        query_offset: of each landmark.
-        weight: of each hash.
-
-    Returns:
-        Columns: track, its offset, the landmark's offset, weight, landmark.
-    """
-    hash_index, track_id, offset = found
-    landmarks, first, n_asking = asking
-    n = 0
-    for i in range(len(hash_index)):
-        n += n_asking[hash_index[i]]
-    tracks, there, here = np.empty(n, np.int64), np.empty(n, np.int32), np.empty(n, np.int32)
-    weights, landmark = np.empty(n), np.empty(n, np.int64)
-    n = 0
-    for i in range(len(hash_index)):
-        hash_ = hash_index[i]
-        for k in range(first[hash_], first[hash_] + n_asking[hash_]):
-            tracks[n], there[n], here[n] = track_id[i], offset[i], query_offset[landmarks[k]]
-            weights[n], landmark[n] = weight[hash_], landmarks[k]
-            n += 1
-    return tracks, there, here, weights, landmark
-
-
-@compiled
-def bins_of(track_id: Indices, there: Frames, here: Frames, some: Indices, speed: float) -> Indices:
-    """Bin of the time-offset histogram of some of the hits: their track, and where in it the clip begins."""
-    bins = np.empty(len(some), np.int64)
-    for i in range(len(some)):
-        hit = some[i]
-        alignment = int(np.rint(there[hit] - speed * here[hit]))
-        bins[i] = (track_id[hit] << ALIGNMENT_BITS) | (alignment + ALIGNMENT_BIAS)
-    return bins
-
-
-@compiled
-def summits(
-    bins: Indices, weight: Floats, order: Indices, limit: int
-) -> tuple[Indices, Floats, Indices, Indices, Indices]:
-    """The bins with most votes, those of both neighbours included, without bins beside a better one; best first.
-
-    Args:
-        bins: of each hit.
-        weight: of each hit.
-        order: of the hits by bin.
-        limit: of the bins to find; of equal votes the first bins.
-
-    Returns:
-        Columns: bin, votes, hits in it, in the one before it, in the one after it.
-    """
-    n_kept = 3 * limit  # each of the best has two neighbours at most
-    high, votes = np.empty(4 * n_kept, np.int64), np.empty(4 * n_kept)
-    n_hits = np.empty((4 * n_kept, 3), np.int64)
-    n, floor, i, beyond = 0, -1.0, 0, -2
-    before, own_before, n_before = beyond, 0.0, 0
-    this, own, n_own = beyond, 0.0, 0
-    while this != beyond or i < len(order):
-        after, own_after, n_after = beyond, 0.0, 0
-        if i < len(order):
-            after = bins[order[i]]
-        while i < len(order) and bins[order[i]] == after:
-            own_after += weight[order[i]]
-            n_after += 1
-            i += 1
-        if before != this - 1:
-            own_before, n_before = 0.0, 0
-        follows = after == this + 1
-        all_votes = own + own_before + (own_after if follows else 0.0)
-        if this != beyond and all_votes > floor:
-            if n == len(votes):
-                n, floor = _kept(high, votes, n_hits, n_kept)
-            high[n], votes[n] = this, all_votes
-            n_hits[n, 0], n_hits[n, 1], n_hits[n, 2] = n_own, n_before, n_after if follows else 0
-            n += 1
-        before, own_before, n_before = this, own, n_own
-        this, own, n_own = after, own_after, n_after
-    best = _apart(high[:n], votes[:n], limit)
-    return high[best], votes[best], n_hits[best, 0], n_hits[best, 1], n_hits[best, 2]
-
-
-@compiled
-def _apart(bins: Indices, votes: Floats, limit: int) -> Indices:
-    """Places of the bins with most votes, without those beside a better one, best first; bins come in order."""
-    chosen, n_chosen = np.empty(min(limit, len(bins)), np.int64), 0
-    is_chosen = np.zeros(len(bins), np.bool_)
-    for i in np.argsort(-votes, kind="mergesort"):
-        if n_chosen == len(chosen):
-            break
-        below = i > 0 and is_chosen[i - 1] and bins[i - 1] == bins[i] - 1
-        above = i + 1 < len(bins) and is_chosen[i + 1] and bins[i + 1] == bins[i] + 1
-        if not below and not above:
-            is_chosen[i] = True
-            chosen[n_chosen] = i
-            n_chosen += 1
-    return chosen[:n_chosen]
-
-
-@compiled
-def _kept(high: Indices, votes: Floats, n_hits: Indices, n_kept: int) -> tuple[int, float]:
-    """Move the bins with most votes, of equal ones the first, to the front in the order they have.
-
-    Returns:
-        How many there are, and what a later bin must surpass.
-    """
-    floor = np.partition(votes, len(votes) - n_kept)[len(votes) - n_kept]
-    n_equal = n_kept - np.sum(votes > floor)
-    n = 0
-    for i in range(len(votes)):
-        if votes[i] == floor:
-            n_equal -= 1
-        if votes[i] > floor or (votes[i] == floor and n_equal >= 0):
-            high[n], votes[n] = high[i], votes[i]
-            n_hits[n] = n_hits[i]
-            n += 1
-    return n, floor
-
-
 def warm_up() -> None:
     """Have all of it compiled, or read from where it was kept, so that no clip waits for it."""
-    columns, hits_ = np.zeros(1, np.int64), np.zeros(1, np.int32)
+    columns, peaks = np.zeros(1, np.int64), np.zeros(1, np.int32)
     weight, extent = np.ones(1), (1, 1, 0, 0, 0, 1)
-    hits((columns, columns, hits_), (columns, columns, columns), hits_, weight)
-    bins_of(columns, hits_, hits_, columns, 1.0)
-    summits(columns, weight, columns, 1)
     byte = np.zeros((1, 1), np.uint8)
     unevenness(byte)
     cells = said_by_cells(byte, byte, np.zeros((1, 1), np.float32), 0.5, extent)
-    under = cells_under(hits_, hits_, (0.0, 1.0, 1.0), extent)
-    sums_under(cells, extent, hits_, hits_, np.ones((1, 3)))
-    climbed(cells, extent, (hits_, hits_), (0.0, 1.0, 1.0), (1.0, 1.0), 0.0, (weight, weight), 1)
+    under = cells_under(peaks, peaks, (0.0, 1.0, 1.0), extent)
+    sums_under(cells, extent, peaks, peaks, np.ones((1, 3)))
+    climbed(cells, extent, (peaks, peaks), (0.0, 1.0, 1.0), (1.0, 1.0), 0.0, (weight, weight), 1)
     laid(cells, extent, under, (columns, columns, columns), np.ones((1, 1)), (1.0, 1.0, 1))

@@ -47,7 +47,8 @@ class Lists:
         """
         left_out = np.zeros(len(hashes), np.int64)
         left_out[np.searchsorted(hashes, asked)] = found.left_out
-        pieces = [_within(hashes, *answer) for answer in [*self.answers, (asked, found)]]
+        pieces = [_within(hashes, *answer) for answer in self.answers]
+        pieces.append((np.searchsorted(hashes, asked)[found.hash_index], found.track_id, found.offset))
         hash_index, track_id, offset = (np.concatenate(columns) for columns in zip(*pieces, strict=True))
         return Lookup(
             hash_index=hash_index,

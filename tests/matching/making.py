@@ -10,10 +10,10 @@ from fpserver.fingerprint.cells import levels_of
 from fpserver.fingerprint.constellation import band, constellation_of
 from fpserver.fingerprint.landmarks import fingerprint_of, landmarks_of
 from fpserver.hearing import detail_of
-from fpserver.matching.candidates import candidates_of, hits_of
+from fpserver.matching.candidates import Hits, candidates_of, hits_of
 from fpserver.matching.evidence import ClipMap
 from fpserver.matching.verdict import matches_of
-from fpserver.terms import Constellation, Hashes, Hearing, Hits, Lookup, Match, Peaks, Samples, Window
+from fpserver.terms import Constellation, Hashes, Hearing, Lookup, Match, Peaks, Samples, Window
 
 CONFIG = FingerprintConfig()
 MANY = 1_000_000

@@ -1,20 +1,24 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from fpserver.matching.candidates import candidates_of, commonness, hits_of, split
-from fpserver.terms import Hits, Lookup, Warp
+from fpserver.matching.candidates import AS_PLAYED, Hits, candidates_of, commonness, hits_of
+from fpserver.terms import Lookup, Warp
 
 
-def hits(*rows: tuple[int, int, int]) -> Hits:
+def hits(*rows: tuple[int, int, int], warp: Warp = AS_PLAYED) -> Hits:
     """Hits of weight 1 from (track_id, track_offset, query_offset)."""
     track_id, track_offset, query_offset = np.array(rows, np.int64).reshape(-1, 3).T
-    return Hits(
-        track_id=track_id,
-        track_offset=track_offset.astype(np.int32),
-        query_offset=query_offset.astype(np.int32),
-        weight=np.ones(len(rows)),
-        landmark=np.arange(len(rows)),
+    found = Lookup(
+        hash_index=np.arange(len(rows)),
+        track_id=np.ascontiguousarray(track_id),
+        offset=track_offset.astype(np.int32),
+        left_out=np.zeros(len(rows), np.int64),
     )
+    offsets = query_offset.astype(np.int32)
+    given = hits_of(found, np.arange(len(rows)), offsets, max_hits=len(rows), warps=[warp])
+    return replace(given, weight=np.ones(len(rows)))
 
 
 def test_hits_that_agree_on_an_alignment_are_one_candidate() -> None:
@@ -83,40 +87,45 @@ def test_alignment_is_refined_below_a_frame_by_its_votes() -> None:
 def test_under_a_warp_the_clip_s_frames_count_at_its_speed() -> None:
     rows = [(4, round(200 + 1.1 * frame), frame) for frame in (3, 30, 80, 160, 210)]
     warp = Warp(speed=1.1, pitch=1.1)
-    (found, *_) = candidates_of(hits(*rows), max_candidates=5, warp=warp)
+    (found, *_) = candidates_of(hits(*rows, warp=warp), max_candidates=5)
     assert (found.track_id, found.n_votes, found.warp) == (4, 5, warp)
     assert found.alignment == pytest.approx(200, abs=0.5)
     assert candidates_of(hits(*rows), max_candidates=5)[0].n_votes < 5
 
 
-def test_the_hits_of_some_of_the_landmarks_are_theirs_alone() -> None:
-    found = Lookup(
-        hash_index=np.array([0, 1, 1]),
-        track_id=np.array([5, 6, 7]),
-        offset=np.array([10, 20, 30], np.int32),
-        left_out=np.zeros(3, np.int64),
-        n_indexed=1000,
-    )
-    given = hits_of(found, np.array([1, 0, 1]), np.array([3, 4, 8], np.int32), max_hits=100)
-    some, _ = split(given, np.array([0, 1, 1]), 2)
-    assert (given.track_id[some].tolist(), given.query_offset[some].tolist()) == ([6, 7], [3, 3])
-    everything, nothing = split(given, np.zeros(3, np.int64), 2)
-    assert len(everything) == len(given) == 5
-    assert not len(nothing)
+FOUND = Lookup(
+    hash_index=np.array([0, 1, 1]),
+    track_id=np.array([5, 6, 7]),
+    offset=np.array([10, 20, 30], np.int32),
+    left_out=np.zeros(3, np.int64),
+    n_indexed=1000,
+)
+HASH_OF_LANDMARK, QUERY_OFFSET = np.array([1, 0, 1]), np.array([3, 4, 8], np.int32)
+
+
+def places(given: Hits, warp: int) -> list[tuple[int, float]]:
+    return [(each.track_id, each.alignment) for each in candidates_of(given, max_candidates=9, warp=warp)]
 
 
 def test_a_hash_that_stands_twice_in_the_clip_hits_twice() -> None:
-    found = Lookup(
-        hash_index=np.array([0, 1, 1]),
-        track_id=np.array([5, 5, 6]),
-        offset=np.array([10, 20, 30], np.int32),
-        left_out=np.zeros(3, np.int64),
-        n_indexed=1000,
-    )
-    hash_of_landmark, query_offset = np.array([1, 0, 1]), np.array([3, 4, 8], np.int32)
-    given = hits_of(found, hash_of_landmark, query_offset, max_hits=100)
-    rows = zip(given.track_id.tolist(), given.track_offset.tolist(), given.query_offset.tolist(), strict=True)
-    assert sorted(rows) == [(5, 10, 4), (5, 20, 3), (5, 20, 8), (6, 30, 3), (6, 30, 8)]
+    given = hits_of(FOUND, HASH_OF_LANDMARK, QUERY_OFFSET, max_hits=100)
+    assert len(given) == 5
+    assert sorted(places(given, 0)) == [(5, 6), (6, 12), (6, 17), (7, 22), (7, 27)]
+
+
+def test_landmarks_vote_under_their_own_warp_alone() -> None:
+    warps, warp_of = [Warp(pitch=1.1), Warp(speed=2.0), Warp()], np.array([0, 1, 1])
+    given = hits_of(FOUND, HASH_OF_LANDMARK, QUERY_OFFSET, max_hits=100, warps=warps, warp_of=warp_of)
+    assert sorted(places(given, 0)) == [(6, 17), (7, 27)]
+    assert sorted(places(given, 1)) == [(5, 2), (6, 4), (7, 14)]
+    assert places(given, 2) == []
+
+
+@pytest.mark.parametrize("alignment", [-(2**20), 2**20 - 1])
+def test_the_farthest_alignments_of_the_highest_track_are_told(alignment: int) -> None:
+    highest = 2**28 - 1
+    (found,) = candidates_of(hits((highest, max(alignment, 0), max(-alignment, 0))), max_candidates=1)
+    assert (found.track_id, found.alignment) == (highest, alignment)
 
 
 def test_a_rare_hash_weighs_more_than_a_common_one_whatever_the_size_of_the_index() -> None:
