@@ -59,6 +59,7 @@ class Index:
     async def prepare(self) -> None:
         """Make ready to look up, so that no clip waits for it: some seconds where it was never done before."""
         await think(lists.warm_up)
+        await think(peaks_codec.warm_up)
 
     async def add(self, track_id: int, fingerprint: Fingerprint) -> None:
         """Keep a track's fingerprint. Repeating it changes nothing, also after a crash in the middle.
