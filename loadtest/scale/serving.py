@@ -1,6 +1,6 @@
 """A server with very many tracks: how long a clip waits, how many are answered, and at what cost, by size.
 
-    python -m loadtest.scale.serving CORPUS [--tracks 1000,10000,100000] [--clips 200]
+    python -m loadtest.scale.serving CORPUS [--tracks 1000,10000,100000] [--arriving 100000] [--clips 200]
 
 Real tracks are hidden among synthetic ones, as in `loadtest.scale`, and asked for over HTTP of a real `fpserver serve`:
 one clip at a time, as fingerprint body and as WAV file; sounds that are made to cost much; and clips that arrive at
@@ -46,7 +46,10 @@ RESULTS = Path(__file__).parent.parent / "results"
 WAV = "audio/wav"
 CELLS = "clean_10s,noise_0dB_10s,phone_0dB_10s,noise_-9dB_10s,unknown_music_10s"
 STEADY = "clean_10s"  # of which clips arrive
-RATES = {FINGERPRINT: (40, 60, 80, 100, 120, 140, 160, 200, 240), WAV: (10, 15, 20, 25, 30, 35, 40, 50, 60)}
+RATES = {
+    FINGERPRINT: (60, 90, 120, 140, 160, 180, 210, 240),
+    WAV: (15, 20, 25, 30, 34, 38, 42, 50, 60),
+}  # a second
 TOO_MUCH = 3.0  # times the rate that the server keeps up with
 LIMIT_S = 0.5  # for 99 of 100 clips
 COSTLY_S = 60.0
@@ -83,7 +86,8 @@ def main() -> None:
         chunks = stock.write_all(work / "stock", track_of, ends, CONFIG.fingerprint, processes=args.processes)
         for n in args.tracks:
             some = [each for each in chunks if each.first_id + each.n_tracks - 1 <= len(real) + n]
-            sizes[str(n)] = asyncio.run(_size(some, bodies, work / f"store{n}", args))
+            measuring = _size(some, bodies, work / f"store{n}", args, at_random=n in args.arriving)
+            sizes[str(n)] = asyncio.run(measuring)
             say(f"{n} synthetic tracks: measured")
     whole = {
         "setting": f"{len(real)} real tracks among synthetic ones. {args.web} web processes. Seed {args.seed}, "
@@ -134,7 +138,7 @@ async def _size(
                 "costly": await asyncio.to_thread(_costly, server, store),
                 "arriving": {},
             }
-            for kind, rates in RATES.items():
+            for kind, rates in RATES.items() if at_random else ():
                 steady = bodies[f"{STEADY} {kind}"]
                 found["arriving"][kind] = await asyncio.to_thread(
                     _arrived, server, store, steady, rates, args
@@ -272,6 +276,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--tracks", default="1000,10000,100000", help="synthetic ones, by size, with commas")
+    parser.add_argument(
+        "--arriving", default="100000", help="of these sizes, those at which clips arrive at random"
+    )
     parser.add_argument("--clips", type=int, default=200, help="a cell")
     parser.add_argument("--cells", default=CELLS, help=f"names, separated by commas; {STEADY} among them")
     parser.add_argument("--seconds", type=float, default=20.0, help="of arrivals at each rate")
@@ -280,7 +287,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    args.tracks = sorted({int(each) for each in args.tracks.split(",")})
+    args.tracks, args.arriving = (
+        sorted({int(each) for each in text.split(",")}) for text in (args.tracks, args.arriving)
+    )
     return args
 
 
