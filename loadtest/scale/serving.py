@@ -122,6 +122,8 @@ async def _size(
     bodies: Mapping[str, Sequence[Body]],
     folder: Path,
     args: argparse.Namespace,
+    *,
+    at_random: bool,
 ) -> dict[str, Any]:
     """Everything that is measured of one catalogue."""
     begin = time.perf_counter()
