@@ -29,6 +29,13 @@ class Server:
         """Processor time of the whole family so far, seconds."""
         return sum(map(cpu_s, {self.pid, *descendants_of(self.pid)}))
 
+    def cpu_s_by_kind(self) -> dict[str, float]:
+        """The same of its children by what they are, and of the decoding processes of all of them."""
+        pids = {kind: self.children(f"fpserver.child {kind}") for kind in ("web", "worker")}
+        decoding = set().union(*(descendants_of(pid) for each in pids.values() for pid in each))
+        pids |= {"store": self.children("valkey"), "decoding": sorted(decoding)}
+        return {kind: sum(map(cpu_s, each)) for kind, each in pids.items()}
+
     def peak_bytes(self) -> dict[str, int]:
         """Most memory that any web process, and any of their decoding processes, has had."""
         web = self.children("fpserver.child web")

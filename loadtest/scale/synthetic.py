@@ -12,13 +12,16 @@ among 20,000 synthetic tracks held the clip's own track, 60 times as many as by 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fpserver.config import FingerprintConfig
 from fpserver.fingerprint.constellation import band
-from fpserver.terms import TrackPeaks
+from fpserver.terms import Bins, Constellation, Frames, Peaks, TrackPeaks
+
+Column: TypeAlias = npt.NDArray[Any]  # of some peaks
 
 TIME_FACTORS = 0.85, 1.18  # of a part, and of the length of the whole
 MOVED = 0.25  # of the parts
@@ -86,19 +89,20 @@ def recipe(sources: Sources, number: int, *, seed: int) -> list[Part]:
 
 def synthetic(sources: Sources, number: int, *, seed: int, config: FingerprintConfig) -> TrackPeaks:
     """Synthetic track number `number`."""
-    frames, bins, strong = [], [], []
-    at = 0
-    for part in recipe(sources, number, seed=seed):
-        made = _made(sources.tracks[part.source], part, config)
-        frames.append(made.frame + np.int32(at))
-        bins.append(made.bin)
-        strong.append(made.strong)
-        at += part.n_frames
-    frame, bin_ = np.concatenate(frames), np.concatenate(bins)
-    order = np.lexsort((bin_, frame))
-    cell = frame[order].astype(np.int64) * config.window + bin_[order]
-    order = order[np.diff(cell, prepend=-1) > 0]  # two peaks may have met
-    return TrackPeaks(frame=frame[order], bin=bin_[order], strong=np.concatenate(strong)[order], n_frames=at)
+    marks = [each.strong for each in sources.tracks]
+    frame, bin_, strong, n_frames = _spliced(
+        recipe(sources, number, seed=seed), sources.tracks, marks, config
+    )
+    return TrackPeaks(frame=frame, bin=bin_, strong=strong, n_frames=n_frames)
+
+
+def synthetic_dense(
+    sources: Sources, dense: Sequence[Constellation], number: int, *, seed: int, config: FingerprintConfig
+) -> Constellation:
+    """The same as it would be heard, spliced from all peaks of the sources' tracks."""
+    levels = [each.level for each in dense]
+    frame, bin_, level, n_frames = _spliced(recipe(sources, number, seed=seed), dense, levels, config)
+    return Constellation(frame=frame, bin=bin_, level=level, n_frames=n_frames)
 
 
 def track_among(
@@ -110,17 +114,34 @@ def track_among(
     return synthetic(sources, track_id - len(real), seed=seed, config=config)
 
 
-def _made(source: TrackPeaks, part: Part, config: FingerprintConfig) -> TrackPeaks:
-    """A part's peaks, in no order."""
+def _spliced(
+    parts: Sequence[Part], tracks: Sequence[Peaks], columns: Sequence[Column], config: FingerprintConfig
+) -> tuple[Frames, Bins, Column, int]:
+    """Frame, bin and what else a column says of each peak; and how many frames there are."""
+    frames, bins, others = [], [], []
+    at = 0
+    for part in parts:
+        frame, bin_, taken = _made(tracks[part.source], part, config)
+        frames.append(frame + np.int32(at))
+        bins.append(bin_)
+        others.append(columns[part.source][taken])
+        at += part.n_frames
+    frame, bin_ = np.concatenate(frames), np.concatenate(bins)
+    order = np.lexsort((bin_, frame))
+    cell = frame[order].astype(np.int64) * config.window + bin_[order]
+    order = order[np.diff(cell, prepend=-1) > 0]  # two peaks may have met
+    return frame[order], bin_[order], np.concatenate(others)[order], at
+
+
+def _made(source: Peaks, part: Part, config: FingerprintConfig) -> tuple[Frames, Bins, npt.NDArray[np.intp]]:
+    """A part's peaks, in no order, and which of the source's they were."""
     begin, end = np.searchsorted(source.frame, [part.first, part.first + part.n_taken])
     from_end = part.first + part.n_taken - 1 - source.frame[begin:end]
     frame = (from_end * part.in_time).astype(np.int32)
     bin_ = np.rint(source.bin[begin:end] * 2 ** (part.semitones / 12)).astype(np.int32)
     lowest, beyond = band(config)
-    kept = (bin_ >= lowest) & (bin_ < beyond) & (frame < part.n_frames)
-    return TrackPeaks(
-        frame=frame[kept], bin=bin_[kept], strong=source.strong[begin:end][kept], n_frames=part.n_frames
-    )
+    kept = np.flatnonzero((bin_ >= lowest) & (bin_ < beyond) & (frame < part.n_frames))
+    return frame[kept], bin_[kept], begin + kept
 
 
 def _log_uniform(rng: np.random.Generator, ends: tuple[float, float]) -> float:

@@ -18,7 +18,7 @@ from loadtest.scale import fit, stock
 from loadtest.scale.among import among, ask, ask_all_steps, ask_in, fill
 from loadtest.scale.figures import Asked, figures, promises
 from loadtest.scale.page import page
-from loadtest.scale.synthetic import Sources, synthetic
+from loadtest.scale.synthetic import Sources, synthetic, synthetic_dense
 from tests.matching.making import dense, heard
 from tests.synth import duet, noise
 
@@ -62,6 +62,18 @@ def test_a_synthetic_track_is_one_that_the_index_takes_and_the_same_again(real: 
         assert made.frame[-1] < made.n_frames
         cells = made.frame.astype(np.int64) * last + made.bin
         assert (np.diff(cells) > 0).all()
+
+
+def test_a_synthetic_track_is_part_of_all_the_peaks_that_would_be_heard_of_it() -> None:
+    heard_of = [dense(duet(seed, 30.0, RATE_HZ)) for seed in range(3)]
+    kept = [fingerprint_of(each, CONFIG.fingerprint).peaks for each in heard_of]
+    sources, config = Sources.of(kept), CONFIG.fingerprint
+    for number in range(1, 6):
+        made = synthetic(sources, number, seed=1, config=config)
+        whole = synthetic_dense(sources, heard_of, number, seed=1, config=config)
+        cells, all_cells = (each.frame * config.window + each.bin for each in (made, whole))
+        assert set(cells.tolist()) < set(all_cells.tolist())
+        assert (whole.n_frames, len(whole.level)) == (made.n_frames, len(whole))
 
 
 def test_synthetic_tracks_are_as_dense_as_their_sources(real: list[TrackPeaks]) -> None:
