@@ -15,7 +15,8 @@ from fpserver.errors import AudioTooShort
 from fpserver.fingerprint import wire
 from fpserver.fingerprint.cells import levels_of
 from fpserver.fingerprint.constellation import constellation_of
-from fpserver.terms import Constellation, Detail, Hearing, Metadata, Samples
+from fpserver.fingerprint.landmarks import fingerprint_of
+from fpserver.terms import Constellation, Detail, Fingerprint, Hearing, Metadata, Samples
 
 
 def hear_clip(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) -> Hearing:
@@ -36,14 +37,15 @@ def hear_clip(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) ->
     )
 
 
-def hear_track(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) -> Hearing:
-    """Hear a whole recording.
+def hear_track(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) -> tuple[Hearing, Fingerprint]:
+    """Hear a whole recording, and make what the index keeps of it.
 
     Raises:
         AudioError: it cannot be used as audio, or is longer than `audio.max_track_s`.
         FingerprintInvalid, FingerprintForeign: it is a fingerprint body that cannot be used.
     """
-    return _hear_whole(path, audio, fingerprint, detailed_s=0.0)
+    hearing = _hear_whole(path, audio, fingerprint, detailed_s=0.0)
+    return hearing, fingerprint_of(hearing.constellation, fingerprint)
 
 
 def hear_recording(path: Path, audio: AudioConfig, fingerprint: FingerprintConfig) -> Hearing:

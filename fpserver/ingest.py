@@ -5,18 +5,15 @@ steps leaves nothing visible, and whoever takes the track over walks the whole w
 """
 
 import asyncio
-import hashlib
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
 
 import structlog
 
-from fpserver import duplicates, metrics
+from fpserver import metrics
 from fpserver.config import Config
 from fpserver.errors import (
     AudioCrash,
@@ -28,28 +25,31 @@ from fpserver.errors import (
     StoreUnavailable,
     TrackNotFound,
 )
-from fpserver.fingerprint.landmarks import fingerprint_of, track_landmarks
+from fpserver.fingerprint import wire
 from fpserver.hearing import hear_track
+from fpserver.keeping import Keeper, add_together, all_of, claim_audio, commit, cut
 from fpserver.services import Services
 from fpserver.terms import (
     PENDING,
     Fingerprint,
+    Heard,
     Metadata,
     Submission,
     Submitted,
     Track,
-    TrackPeaks,
     TrackStatus,
 )
-from fpserver.thinking import think
 from fpserver.tracks.catalogue import TrackFilter
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
-TWIN_S = 2.0  # more than the difference in length that `duplicates` accepts
+MAX_LIGHT_BYTES = 2**20  # of a fingerprint: an hour of music
 SPOOL_KEPT_S = 3600.0  # an upload is younger than this while it is being submitted
 NOT_THE_RECORDINGS_FAULT = (StoreUnavailable, Overloaded)
+MAY_PASS = (
+    AudioCrash,
+    Conflict,
+)  # a process killed from outside; another worker that has the same track in hand
 
 
 def spool_dir(config: Config) -> Path:
@@ -85,23 +85,23 @@ async def submit(
     return submitted
 
 
-async def index_track(services: Services, track: Track, *, twins: "Twins") -> TrackStatus:
+async def index_track(services: Services, track: Track, *, keeper: Keeper) -> TrackStatus:
     """Hear a claimed track and put it into the index; returns how it ended.
 
     Whatever is wrong with the recording ends the track as failed, with the reason. Only an error that says
-    nothing about the recording is raised. Callers that index several at once share one `twins`.
+    nothing about the recording is raised. Callers that index several at once share one `keeper`.
 
     Raises:
         StoreUnavailable, Overloaded: the track has not ended; it must be tried again.
-        AudioCrash: the same, as long as it has attempts left: its process may have been killed from outside.
+        AudioCrash, Conflict: the same, as long as it has attempts left.
     """
     try:
-        status = await _index(services, track, twins)
+        status = await _index(services, track, keeper)
         code = ""
     except NOT_THE_RECORDINGS_FAULT:
         raise
     except FpserverError as error:
-        if isinstance(error, AudioCrash) and track.attempts < services.config.tracks.max_attempts:
+        if isinstance(error, MAY_PASS) and track.attempts < services.config.tracks.max_attempts:
             raise
         status, code = TrackStatus.FAILED, error.code
         await services.tracks.mark_failed(track.track_id, error, now=time.time())
@@ -113,26 +113,27 @@ async def index_track(services: Services, track: Track, *, twins: "Twins") -> Tr
     return status
 
 
-async def _index(services: Services, track: Track, twins: "Twins") -> TrackStatus:
+async def _index(services: Services, track: Track, keeper: Keeper) -> TrackStatus:
     config, track_id = services.config, track.track_id
     path = path_of(track.source)
     if not await asyncio.to_thread(path.is_file):
         raise SourceMissing(f"track {track_id}: {path} is not there, it must stay until its track has ended")
-    hearing = await services.pool.run(
+    hearing, fingerprint = await services.pool.run(
         hear_track, path, config.audio, config.fingerprint, timeout_s=config.audio.track_timeout_s
     )
-    fingerprint = await think(fingerprint_of, hearing.constellation, config.fingerprint)
     if not len(fingerprint.landmarks):
         raise AudioSilent(
             f"recording of {hearing.duration_s:.1f} s has no landmarks, only {len(hearing.constellation)} peaks: "
             "silence, steady tones and single sounds cannot be recognised"
         )
-    holder = await services.tracks.claim_audio(track_id, audio_digest(fingerprint.peaks))
-    async with twins.one_at_a_time(hearing.duration_s):
-        if holder == track_id:
-            similar = await duplicates.find(services, track_id, fingerprint, hearing)
-            holder = track_id if similar is None else similar
-        status = await _keep(services, track_id, fingerprint, hearing.duration_s, holder=holder)
+    status = await keeper.keep(
+        Heard(
+            track_id=track_id,
+            fingerprint=fingerprint,
+            constellation=hearing.constellation,
+            duration_s=hearing.duration_s,
+        )
+    )
     if status is TrackStatus.INDEXED:
         for stage, seconds in hearing.timings_s.items():
             metrics.STAGE_SECONDS.labels("ingest", stage).observe(seconds)
@@ -172,107 +173,22 @@ async def adopt(services: Services, recordings: Sequence[Known]) -> list[Submitt
         ):
             continue  # nobody has to do anything for it, or its own worker
         to_add.setdefault(submitted.track_id, recording)
-    claims = [
-        services.tracks.claim_audio(track_id, audio_digest(each.fingerprint.peaks))
-        for track_id, each in to_add.items()
-    ]
-    holders = dict(zip(to_add, await _all(claims), strict=True))
+    holders = await claim_audio(services, {track_id: each.fingerprint for track_id, each in to_add.items()})
     own = {track_id: each for track_id, each in to_add.items() if holders[track_id] == track_id}
-    await _add_together(services, {track_id: each.fingerprint for track_id, each in own.items()})
+    await add_together(services, {track_id: each.fingerprint for track_id, each in own.items()})
     commits = [
-        _commit(services, track_id, each.fingerprint, each.duration_s, holder=holders[track_id])
+        commit(services, track_id, each.fingerprint, each.duration_s, holder=holders[track_id])
         for track_id, each in to_add.items()
     ]
     ended = {
         track_id: Submitted(
             track_id=holders[track_id], status=status, duplicate=status is TrackStatus.DUPLICATE
         )
-        for track_id, status in zip(to_add, await _all(commits), strict=True)
+        for track_id, status in zip(to_add, await all_of(commits), strict=True)
     }
     return [
         ended.pop(each.track_id, each) for each in outcomes
     ]  # the second of the same bytes repeats the first
-
-
-async def _all(steps: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Take all steps at once; an error is raised when the others have ended."""
-    outcomes = await asyncio.gather(*steps, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-    return cast(list[T], outcomes)
-
-
-async def _keep(
-    services: Services, track_id: int, fingerprint: Fingerprint, duration_s: float, *, holder: int
-) -> TrackStatus:
-    """Write the fingerprint, then commit; unless another track holds the recording."""
-    start = time.perf_counter()
-    if holder == track_id:
-        await _add(services, track_id, fingerprint)
-    status = await _commit(services, track_id, fingerprint, duration_s, holder=holder)
-    if status is TrackStatus.INDEXED:
-        metrics.STAGE_SECONDS.labels("ingest", "index").observe(time.perf_counter() - start)
-    return status
-
-
-async def _commit(
-    services: Services, track_id: int, fingerprint: Fingerprint, duration_s: float, *, holder: int
-) -> TrackStatus:
-    """Make a track whose fingerprint is written an answer; or a duplicate of its holder."""
-    if holder != track_id:
-        await services.tracks.mark_duplicate(track_id, holder, now=time.time())
-        return TrackStatus.DUPLICATE
-    committed = await services.tracks.mark_indexed(
-        track_id, n_landmarks=len(fingerprint.landmarks), duration_s=duration_s, now=time.time()
-    )
-    if not committed:  # cancelled or deleted while it was heard
-        await services.index.remove(track_id, fingerprint.landmarks)
-        return TrackStatus.CANCELLED
-    return TrackStatus.INDEXED
-
-
-class Twins:
-    """Lets only one of several tracks of about the same length be compared and written at a time.
-
-    Copies of a recording have its length; of two that were indexed at the same moment, neither would find the
-    other in the index.
-    """
-
-    def __init__(self) -> None:
-        self._inside_s: list[float] = []
-        self._left = asyncio.Condition()
-
-    @asynccontextmanager
-    async def one_at_a_time(self, duration_s: float) -> AsyncIterator[None]:
-        """Wait until no track of about this length is inside."""
-        async with self._left:
-            await self._left.wait_for(
-                lambda: all(abs(other - duration_s) > TWIN_S for other in self._inside_s)
-            )
-            self._inside_s.append(duration_s)
-        try:
-            yield
-        finally:
-            async with self._left:
-                self._inside_s.remove(duration_s)
-                self._left.notify_all()
-
-
-async def _add(services: Services, track_id: int, fingerprint: Fingerprint) -> None:
-    try:
-        await services.index.add(track_id, fingerprint)
-    except Conflict:  # an earlier attempt, with another file or decoder, has left its own under this id
-        await _cut(services, track_id)
-        await services.index.add(track_id, fingerprint)
-
-
-async def _add_together(services: Services, fingerprints: Mapping[int, Fingerprint]) -> None:
-    try:
-        await services.index.add_together(fingerprints)
-    except Conflict:  # an earlier attempt, in other company, has left its own under one of these ids
-        for track_id, fingerprint in fingerprints.items():
-            await _add(services, track_id, fingerprint)
 
 
 async def delete_track(services: Services, track_id: int) -> None:
@@ -283,18 +199,9 @@ async def delete_track(services: Services, track_id: int) -> None:
         StoreUnavailable: begun and not ended; a worker goes on with it.
     """
     track = await services.tracks.mark_deleting(track_id, now=time.time())
-    await _cut(services, track_id)
+    await cut(services, track_id)
     await services.tracks.forget(track_id)
     _drop_spooled(track.source)
-
-
-async def _cut(services: Services, track_id: int) -> None:
-    """Take all of a track out of the index; its peaks, which go last, say what there is."""
-    peaks = (await services.index.peaks([track_id])).get(track_id)
-    if peaks is None:  # never begun, or wholly removed
-        return
-    landmarks = await think(track_landmarks, peaks, services.config.fingerprint)
-    await services.index.remove(track_id, landmarks)
 
 
 async def resume_deletes(services: Services) -> int:
@@ -329,12 +236,13 @@ def _kept_since(spool: Path, before: float) -> set[Path]:
     return {path for path in spool.glob("*") if not path.suffix and path.stat().st_mtime < before}
 
 
-def audio_digest(peaks: TrackPeaks) -> str:
-    """SHA-256 of what was heard: equal for the same sound in another container or under other tags."""
-    digest = hashlib.sha256(peaks.n_frames.to_bytes(8, "little"))
-    for column in (peaks.frame, peaks.bin, peaks.strong):
-        digest.update(column.tobytes())
-    return digest.hexdigest()
+def is_light(track: Track) -> bool:
+    """Whether a track takes next to nothing to hear: a fingerprint, and no long one. Reads its file's first bytes."""
+    path = path_of(track.source)
+    try:
+        return path.is_file() and path.stat().st_size <= MAX_LIGHT_BYTES and wire.is_fingerprint(path)
+    except OSError:
+        return False
 
 
 def path_of(source: str) -> Path:

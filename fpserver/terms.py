@@ -108,6 +108,16 @@ class Hearing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A track whose recording was heard, and that is not in the index yet."""
+
+    track_id: int
+    fingerprint: Fingerprint
+    constellation: Constellation
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
     """Postings found for query hashes, as columns: `hash_index[i]` says which query hash found posting i."""
 

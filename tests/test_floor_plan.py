@@ -12,7 +12,7 @@ TERMS = {"terms", "errors", "config"}
 FOUNDATION = TERMS | {"metrics", "files", "log"}
 PURE = {"fingerprint", "matching"}
 EDGES = {"audio", "index", "tracks", "store"}
-JOURNEYS = {"identify", "search", "ingest", "duplicates"}
+JOURNEYS = {"identify", "search", "ingest", "keeping", "duplicates"}
 
 # place → what it may import besides itself
 PLAN: dict[str, set[str]] = {
@@ -35,7 +35,8 @@ PLAN: dict[str, set[str]] = {
     "hearing": TERMS | {"audio", "fingerprint"},
     "services": FOUNDATION | {"dsp_pool", "fingerprint", "index", "tracks", "store"},
     **dict.fromkeys(
-        JOURNEYS, FOUNDATION | PURE | {"services", "hearing", "thinking", "tracks", "duplicates", "search"}
+        JOURNEYS,
+        FOUNDATION | PURE | {"services", "hearing", "thinking", "tracks", "duplicates", "keeping", "search"},
     ),
     "exchange": FOUNDATION | PURE | {"ingest", "services", "thinking", "tracks"},
     "worker": FOUNDATION | JOURNEYS | {"services"},

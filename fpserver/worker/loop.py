@@ -1,6 +1,7 @@
 """Take tracks from the backlog and walk each to its end.
 
-As many lanes as decoding processes, and one more so that they are busy while a track is written to the index.
+Recordings are heard by as many lanes as there are decoding processes, and one more so that they are busy while a track
+is written to the index. Fingerprints, which are heard already, have many lanes, so that they are written together.
 A lane holds one claim at a time; claims in hand are renewed, claims of workers that died are taken over, and
 deletes that somebody began are ended. Posting lists that have grown are sealed. The store may go away and come back:
 lanes wait, and lose nothing.
@@ -17,15 +18,17 @@ from itertools import chain, repeat
 import structlog
 
 from fpserver import metrics
-from fpserver.errors import AudioCrash, FpserverError, StoreUnavailable
+from fpserver.errors import FpserverError, StoreUnavailable
 from fpserver.ingest import (
+    MAY_PASS,
     NOT_THE_RECORDINGS_FAULT,
-    Twins,
     index_track,
+    is_light,
     place_of,
     resume_deletes,
     sweep_spool,
 )
+from fpserver.keeping import AT_ONCE, Keeper
 from fpserver.services import Services
 from fpserver.terms import Claim
 
@@ -35,6 +38,7 @@ BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # between attempts at a store that does 
 RESUME_DELETES_S = 30.0  # a delete takes a second; one that is older than this has lost its process
 SEAL_S = 30.0
 MEASURE_S = 5.0
+LIGHT_LANES = 2 * AT_ONCE  # while a company is written, the next is got ready
 SWEEP_S = 3600.0
 
 
@@ -51,8 +55,9 @@ class Worker:
         self.place = place_of(services.config)
         self.consumer = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}"
         self.in_hand: dict[str, Claim] = {}
-        self._twins = Twins()
+        self._keeper = Keeper(services)
         self._taking = asyncio.Lock()  # one lane at a time waits at the backlog
+        self._to_hear = asyncio.Semaphore(services.pool.n_processes + 1)  # recordings in hand
         self._next_take_over = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -66,7 +71,7 @@ class Worker:
                 group.create_task(self._every(SWEEP_S, self._sweep)),
                 group.create_task(self._every(MEASURE_S, self._measure)),
             ]
-            n_lanes = self.services.pool.n_processes + 1
+            n_lanes = self.services.pool.n_processes + 1 + LIGHT_LANES
             lanes = [group.create_task(self._lane(stop)) for _ in range(n_lanes)]
             log.info("worker.started", place=self.place, consumer=self.consumer, lanes=n_lanes)
             await stop.wait()
@@ -78,32 +83,39 @@ class Worker:
 
     async def _lane(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            claim = await self._take(stop)
-            if claim is None:
-                continue
-            self.in_hand[claim.ticket] = claim
-            await self._walk(claim)
+            async with self._taking:
+                claim = await self._take(stop)
+                if claim is None:
+                    continue
+                self.in_hand[claim.ticket] = claim
+                light = await asyncio.to_thread(is_light, claim.track)
+                if not light:
+                    await self._to_hear.acquire()
+                if stop.is_set():
+                    return  # it is given back
+            try:
+                await self._walk(claim)
+            finally:
+                if not light:
+                    self._to_hear.release()
 
     async def _take(self, stop: asyncio.Event) -> Claim | None:
         """The next track: one whose worker died, or the next in the backlog; None when there is none now."""
         backlog, config = self.services.backlog, self.services.config
-        async with self._taking:
-            if stop.is_set():
-                return None
-            try:
-                if time.monotonic() >= self._next_take_over:
-                    claim = await backlog.take_over(self.place, self.consumer, now=time.time())
-                    if claim is not None:
-                        log.info(
-                            "worker.took_over", track_id=claim.track.track_id, attempt=claim.track.attempts
-                        )
-                        return claim
-                    self._next_take_over = time.monotonic() + config.tracks.claim_idle_s / 3
-                return await backlog.claim(self.place, self.consumer, block_s=config.worker.poll_s)
-            except StoreUnavailable as error:
-                log.warning("worker.waits_for_store", reason=error.message)
-                await asyncio.sleep(1.0)
-                return None
+        if stop.is_set():
+            return None
+        try:
+            if time.monotonic() >= self._next_take_over:
+                claim = await backlog.take_over(self.place, self.consumer, now=time.time())
+                if claim is not None:
+                    log.info("worker.took_over", track_id=claim.track.track_id, attempt=claim.track.attempts)
+                    return claim
+                self._next_take_over = time.monotonic() + config.tracks.claim_idle_s / 3
+            return await backlog.claim(self.place, self.consumer, block_s=config.worker.poll_s)
+        except StoreUnavailable as error:
+            log.warning("worker.waits_for_store", reason=error.message)
+            await asyncio.sleep(1.0)
+            return None
 
     async def _walk(self, claim: Claim) -> None:
         """Walk a track to its end, and say so in the backlog.
@@ -112,8 +124,8 @@ class Worker:
         """
         track = claim.track
         try:
-            status = await index_track(self.services, track, twins=self._twins)
-        except (*NOT_THE_RECORDINGS_FAULT, AudioCrash) as error:
+            status = await index_track(self.services, track, keeper=self._keeper)
+        except (*NOT_THE_RECORDINGS_FAULT, *MAY_PASS) as error:
             log.warning("worker.puts_back", track_id=track.track_id, reason=error.message)
             await _insist(lambda: self.services.backlog.retry(self.place, claim, now=time.time()))
             self.in_hand.pop(claim.ticket)

@@ -207,7 +207,7 @@ async def test_a_fingerprint_of_peaks_alone_is_found_too(
     services, tracks = catalogue
     path = tmp_path / "clip.wav"
     path.write_bytes(encode(at_snr(cut(5, 9.0, 8.0), 3, seed=1), RATE_HZ, container="wav"))
-    hearing = hear_track(path, services.config.audio, services.config.fingerprint)
+    hearing, _ = hear_track(path, services.config.audio, services.config.fingerprint)
     assert hearing.detail is None
     body = tmp_path / "clip.fingerprint"
     body.write_bytes(wire.pack(hearing, services.config.fingerprint))

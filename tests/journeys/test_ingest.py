@@ -12,7 +12,8 @@ from fpserver.config import RedisConfig
 from fpserver.errors import StoreUnavailable, TrackNotFound
 from fpserver.fingerprint import wire
 from fpserver.fingerprint.constellation import frames_per_s
-from fpserver.ingest import Twins, delete_track, index_track, place_of, resume_deletes, spool_dir, sweep_spool
+from fpserver.ingest import delete_track, index_track, place_of, resume_deletes, spool_dir, sweep_spool
+from fpserver.keeping import Keeper
 from fpserver.services import Services
 from fpserver.store.connect import Client
 from fpserver.terms import Constellation, Hearing, TrackStatus
@@ -30,7 +31,7 @@ async def index(services: Services, path: Path, *, scheme: str = "file") -> tupl
     (submitted,) = await submit_files(services, [path], scheme=scheme)
     claim = await services.backlog.claim(place_of(services.config), "test", block_s=1.0)
     assert claim is not None and claim.track.track_id == submitted.track_id
-    status = await index_track(services, claim.track, twins=Twins())
+    status = await index_track(services, claim.track, keeper=Keeper(services))
     await services.backlog.finish(claim.track.place, claim.ticket)
     return submitted.track_id, status
 
@@ -48,7 +49,7 @@ async def test_indexing_a_track_again_changes_nothing(services: Services, tmp_pa
     track_id, _ = await index(services, song_file(tmp_path, 1))
     before = await services.index.stats()
     track = (await services.tracks.get([track_id]))[track_id]
-    assert await index_track(services, track, twins=Twins()) is TrackStatus.INDEXED
+    assert await index_track(services, track, keeper=Keeper(services)) is TrackStatus.INDEXED
     assert (await services.index.stats()).n_postings == before.n_postings
 
 
@@ -118,7 +119,7 @@ async def test_a_file_that_is_gone_fails_as_missing(services: Services, tmp_path
     (submitted,) = await submit_files(services, [path])
     path.unlink()
     track = (await services.tracks.get([submitted.track_id]))[submitted.track_id]
-    assert await index_track(services, track, twins=Twins()) is TrackStatus.FAILED
+    assert await index_track(services, track, keeper=Keeper(services)) is TrackStatus.FAILED
     track = (await services.tracks.get([submitted.track_id]))[submitted.track_id]
     assert track.error_code == "source_missing"
 
@@ -157,7 +158,7 @@ async def test_a_track_cancelled_while_it_was_heard_leaves_nothing(
     claim = await services.backlog.claim(place_of(services.config), "test", block_s=1.0)
     assert claim is not None
     await services.tracks.cancel_batch(batch_id, now=time.time())
-    assert await index_track(services, claim.track, twins=Twins()) is TrackStatus.CANCELLED
+    assert await index_track(services, claim.track, keeper=Keeper(services)) is TrackStatus.CANCELLED
     assert (await services.index.stats()).n_postings == 0
     assert await services.index.peaks([submitted.track_id]) == {}
 
@@ -198,9 +199,9 @@ async def test_a_store_that_is_away_is_no_fault_of_the_recording(
 
     (submitted,) = await submit_files(services, [song_file(tmp_path, 1)])
     track = (await services.tracks.get([submitted.track_id]))[submitted.track_id]
-    monkeypatch.setattr("fpserver.index.store.Index.add", away)
+    monkeypatch.setattr("fpserver.index.store.Index.add_together", away)
     with pytest.raises(StoreUnavailable):
-        await index_track(services, track, twins=Twins())
+        await index_track(services, track, keeper=Keeper(services))
     monkeypatch.undo()
     assert (await services.tracks.get([submitted.track_id]))[submitted.track_id].status is TrackStatus.QUEUED
 

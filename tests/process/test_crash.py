@@ -6,13 +6,19 @@ import signal
 import time
 from contextlib import suppress
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+from fpserver.config import Config
+from fpserver.fingerprint import wire
+from fpserver.hearing import hear_track
 from fpserver.terms import TrackStatus
 from fpserver.tracks.catalogue import TrackFilter
 from fpserver.web.client import Client, RemoteError
+from fpserver.web.media import FINGERPRINT
 from loadtest.processes import alive, children_of, descendants_of
 from tests.opened import song_file, submit_files
 from tests.process.running import (
@@ -84,6 +90,23 @@ async def test_each_child_killed_in_turn_while_files_come_in_loses_and_doubles_n
     await assert_each_is_indexed_once(data_dir, await _all_tracks(data_dir))
 
 
+async def test_a_stream_of_fingerprints_outlives_worker_and_store(data_dir: Path, songs: list[Path]) -> None:
+    config = Config()
+    bodies = [
+        wire.pack(hear_track(path, config.audio, config.fingerprint)[0], config.fingerprint) for path in songs
+    ]
+    with serving(data_dir) as server:
+        for kind, some in (("worker", bodies[:15]), ("store", bodies[15:])):
+            killed = server.child(kind)
+            batch = await _streamed(server, b"".join(some))
+            os.kill(killed, signal.SIGKILL)  # while they are heard and written together
+            assert wait_until(partial(_replaced, server, kind, killed), within_s=20.0)
+            await _counted(server, N_TRACKS // 2 if kind == "worker" else N_TRACKS)
+            async with Client(server.address) as client:
+                assert (await client.batch(batch))["counts"]["indexed"] == len(some)
+    await assert_each_is_indexed_once(data_dir, await _all_tracks(data_dir))
+
+
 async def test_an_ingest_without_a_server_that_is_killed_is_ended_by_the_next(
     data_dir: Path, songs: list[Path]
 ) -> None:
@@ -124,6 +147,17 @@ async def test_everything_killed_at_once_in_mid_ingest_loses_nothing(
     with serving(data_dir) as server:
         await until_indexed(server.address, batch_id, N_TRACKS)
     await assert_each_is_indexed_once(data_dir, track_ids)
+
+
+async def _streamed(server: Running, stream: bytes) -> str:
+    """Send fingerprints; their batch."""
+    headers = {"Content-Type": FINGERPRINT}
+    async with (
+        aiohttp.ClientSession(server.address) as session,
+        session.post("/v1/ingest", data=BytesIO(stream), headers=headers) as response,
+    ):
+        assert response.status == 202
+        return str((await response.json())["batch_id"])
 
 
 def _replaced(server: Running, kind: str, killed: int) -> bool:

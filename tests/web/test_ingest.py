@@ -201,7 +201,7 @@ async def test_a_stream_of_fingerprints_is_split_into_tracks(
     bodies = []
     for seed in (2, 3):
         (tmp_path / "song").write_bytes(recordings[seed])
-        hearing = hear_track(tmp_path / "song", config.audio, config.fingerprint)
+        hearing, _ = hear_track(tmp_path / "song", config.audio, config.fingerprint)
         bodies.append(wire.pack(hearing, config.fingerprint, metadata=Metadata(title=f"Song {seed}")))
 
     async def drip() -> AsyncIterator[bytes]:

@@ -11,7 +11,8 @@ import pytest
 from fpserver.audio.encode import encode
 from fpserver.config import RedisConfig
 from fpserver.errors import AudioCrash, StoreUnavailable
-from fpserver.ingest import Twins, index_track, place_of
+from fpserver.ingest import index_track, place_of
+from fpserver.keeping import Keeper
 from fpserver.services import Services
 from fpserver.store.connect import Client
 from fpserver.terms import Track, TrackStatus
@@ -68,9 +69,9 @@ async def test_a_track_that_takes_long_is_not_taken_over(
 ) -> None:
     real = index_track
 
-    async def slow(services: Services, track: Track, *, twins: Twins) -> TrackStatus:
+    async def slow(services: Services, track: Track, *, keeper: Keeper) -> TrackStatus:
         await asyncio.sleep(4 * services.config.tracks.claim_idle_s)
-        return await real(services, track, twins=twins)
+        return await real(services, track, keeper=keeper)
 
     monkeypatch.setattr(loop, "index_track", slow)
     (submitted,) = await submit_files(services, [song_file(tmp_path, 1, duration_s=6.0)])
@@ -84,12 +85,12 @@ async def test_a_track_goes_back_when_the_store_fails_and_is_ended_when_it_is_ba
 ) -> None:
     real, n_calls = index_track, 0
 
-    async def twice_away(services: Services, track: Track, *, twins: Twins) -> TrackStatus:
+    async def twice_away(services: Services, track: Track, *, keeper: Keeper) -> TrackStatus:
         nonlocal n_calls
         n_calls += 1
         if n_calls <= 2:
             raise StoreUnavailable("away")
-        return await real(services, track, twins=twins)
+        return await real(services, track, keeper=keeper)
 
     monkeypatch.setattr(loop, "index_track", twice_away)
     (submitted,) = await submit_files(services, [song_file(tmp_path, 1, duration_s=6.0)])
@@ -124,10 +125,10 @@ async def test_a_fault_of_ours_is_tried_again_and_then_fails_only_its_own_track(
 ) -> None:
     real = index_track
 
-    async def faulty(services: Services, track: Track, *, twins: Twins) -> TrackStatus:
+    async def faulty(services: Services, track: Track, *, keeper: Keeper) -> TrackStatus:
         if track.metadata.title == "song-1":
             raise ZeroDivisionError("a fault")
-        return await real(services, track, twins=twins)
+        return await real(services, track, keeper=keeper)
 
     monkeypatch.setattr(loop, "index_track", faulty)
     submitted = await submit_files(services, [song_file(tmp_path, seed, duration_s=6.0) for seed in (1, 2)])
@@ -145,10 +146,10 @@ async def test_a_worker_that_is_stopped_ends_what_it_has_begun(
 ) -> None:
     begun, real = asyncio.Event(), index_track
 
-    async def told(services: Services, track: Track, *, twins: Twins) -> TrackStatus:
+    async def told(services: Services, track: Track, *, keeper: Keeper) -> TrackStatus:
         begun.set()
         await asyncio.sleep(0.3)
-        return await real(services, track, twins=twins)
+        return await real(services, track, keeper=keeper)
 
     monkeypatch.setattr(loop, "index_track", told)
     (submitted,) = await submit_files(services, [song_file(tmp_path, 1, duration_s=6.0)])
@@ -166,7 +167,7 @@ async def test_what_the_drain_does_not_end_goes_back_into_the_backlog(
 ) -> None:
     begun = asyncio.Event()
 
-    async def endless(services: Services, track: Track, *, twins: Twins) -> TrackStatus:
+    async def endless(services: Services, track: Track, *, keeper: Keeper) -> TrackStatus:
         begun.set()
         await asyncio.sleep(3600)
         raise AssertionError
@@ -226,3 +227,28 @@ async def test_of_copies_that_are_heard_at_the_same_moment_one_is_the_duplicate(
         async with working(services):
             tracks = await ended(services, [each.track_id for each in submitted])
     assert sorted(track.status for track in tracks.values()) == [TrackStatus.DUPLICATE, TrackStatus.INDEXED]
+
+
+@pytest.mark.parametrize(("ending", "n_together"), [("fingerprint", 8), ("mp3", 2)])
+async def test_fingerprints_are_taken_together_and_recordings_as_many_as_can_be_heard(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, n_together: int
+) -> None:
+    n_inside, most = 0, 0
+
+    async def told(services: Services, track: Track, *, keeper: Keeper) -> TrackStatus:
+        nonlocal n_inside, most
+        n_inside += 1
+        most = max(most, n_inside)
+        await asyncio.sleep(0.2)
+        n_inside -= 1
+        await services.tracks.mark_failed(track.track_id, AudioCrash("none"), now=time.time())
+        return TrackStatus.FAILED
+
+    monkeypatch.setattr(loop, "index_track", told)
+    paths = [tmp_path / f"{i}.{ending}" for i in range(8)]
+    for i, path in enumerate(paths):
+        path.write_bytes(bytes([i]))
+    submitted = await submit_files(services, paths)
+    async with working(services):
+        await ended(services, [each.track_id for each in submitted])
+    assert most == n_together
