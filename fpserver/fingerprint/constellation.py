@@ -138,7 +138,7 @@ def _analyse(frames: npt.NDArray[np.float32], config: FingerprintConfig, decibel
         strip = decibels[start : start + STRIP_FRAMES]
         np.multiply(frames[start : start + STRIP_FRAMES], window, out=windowed[: len(strip)])
         spectrum = rfft(windowed[: len(strip)], axis=1)
-        power_of(spectrum.view(np.float32), first, scale, least, strip)
+        power_of(spectrum, first, scale, least, strip)
         np.log(strip, dtype=np.float64, out=logarithm[: len(strip)])
         np.multiply(logarithm[: len(strip)], 10 / np.log(10), out=strip, casting="same_kind")
 

@@ -9,25 +9,26 @@ import numpy.typing as npt
 from fpserver.compiling import compiled
 
 Cells = npt.NDArray[np.float32]  # (n_frames, n_bins), row after row
+Spectrum = npt.NDArray[np.complex64]
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 
 @compiled
-def power_of(spectrum: Cells, first: int, scale: np.float32, least: np.float32, power: Cells) -> None:
+def power_of(spectrum: Spectrum, first: int, scale: np.float32, least: np.float32, power: Cells) -> None:
     """Squares of the amplitudes over `scale`, at least `least`, into `power`.
 
     Args:
-        spectrum: real and imaginary parts in turn.
+        spectrum: all bins of some frames.
         first: bin of the spectrum that is the first of the band.
         scale, least: as said.
         power: of the band, (n_frames, n_bins).
     """
     n_frames, n_bins = power.shape
     for frame in range(n_frames):
-        parts, row = spectrum[frame], power[frame]
+        amplitudes, row = spectrum[frame, first : first + n_bins], power[frame]
         for bin_ in range(n_bins):
-            real, imaginary = parts[2 * (first + bin_)], parts[2 * (first + bin_) + 1]
+            real, imaginary = amplitudes[bin_].real, amplitudes[bin_].imag
             row[bin_] = max((real * real + imaginary * imaginary) / scale, least)
 
 
@@ -112,14 +113,16 @@ def peaks_of(
     """
     n_frames, n_bins = whitened.shape
     found_frames, found_bins = [0 for _ in range(0)], [0 for _ in range(0)]
-    may_be = np.zeros(n_bins + 1, np.bool_)
+    may_be = np.empty(n_bins, np.bool_)
+    inner = may_be[1:-1]
     for frame in range(frames[0], frames[1]):
-        here = whitened[frame]
-        above, below = whitened[max(frame - 1, 0)], whitened[min(frame + 1, n_frames - 1)]
-        for bin_ in range(1, n_bins - 1):
-            highest = max(here[bin_ - 1], here[bin_ + 1], above[bin_], below[bin_])
-            may_be[bin_] = here[bin_] >= max(highest, least)
-        may_be[0], may_be[n_bins - 1] = here[0] >= least, here[n_bins - 1] >= least
+        row = whitened[frame]
+        here, left, right = row[1:-1], row[:-2], row[2:]
+        above, below = whitened[max(frame - 1, 0), 1:-1], whitened[min(frame + 1, n_frames - 1), 1:-1]
+        for bin_ in range(len(inner)):
+            highest = max(left[bin_], right[bin_], above[bin_], below[bin_], least)
+            inner[bin_] = here[bin_] >= highest
+        may_be[0], may_be[-1] = row[0] >= least, row[-1] >= least
         for bin_ in range(n_bins):
             if may_be[bin_] and _is_highest(whitened, frame, bin_, half_frames, half_bins):
                 found_frames.append(frame)
