@@ -28,7 +28,7 @@ FLOOR_DB = -110.0  # of full scale; quieter cells are silence, whatever stands o
 MIN_LEVEL_DB = 3.0
 LEVEL_STEP_DB = 0.25
 BLOCK_FRAMES = 512  # 3 MB of float32 at a time: larger blocks are slower, they leave the processor's cache
-STRIP_FRAMES = 16  # analysed at once
+STRIP_FRAMES = 16  # transformed at a time: 0.2 MB of samples
 CONTEXT_FRAMES = 2 * WHITENING_FRAMES + PEAK_FRAMES  # the floor of the cells whose mean a peak needs
 
 Spectrogram = npt.NDArray[np.float32]  # (n_frames, n_bins) of the band, dB
@@ -188,13 +188,8 @@ def _peaks_by_block(samples: Samples, config: FingerprintConfig) -> Iterator[_Co
 
 def _peaks_among(whitened: Spectrogram, first: int, asked: range, config: FingerprintConfig) -> _Columns:
     """Peaks of the frames that are asked about; `whitened` begins at frame `first`."""
-    frame, bin_ = peaks_of(
-        whitened,
-        (asked.start - first, asked.stop - first),
-        PEAK_FRAMES,
-        PEAK_BINS,
-        np.float32(MIN_LEVEL_DB),
-    )
+    rows, least = (asked.start - first, asked.stop - first), np.float32(MIN_LEVEL_DB)
+    frame, bin_ = peaks_of(whitened, rows, PEAK_FRAMES, PEAK_BINS, least)
     level = whitened[frame, bin_]
     return (
         (frame + first).astype(np.int32),
