@@ -21,7 +21,15 @@ from fpserver.errors import Overloaded
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
-PRELOAD = ("fpserver.dsp_child", "fpserver.hearing", "av", "numpy", "soxr", "scipy.fft", "scipy.ndimage")
+PRELOAD = (
+    "fpserver.dsp_child",
+    "fpserver.hearing",
+    "fpserver.fingerprint.prepared",
+    "av",
+    "numpy",
+    "soxr",
+    "scipy.fft",
+)
 
 
 class DspPool:

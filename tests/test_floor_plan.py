@@ -28,6 +28,7 @@ PLAN: dict[str, set[str]] = {
     "thinking": set(),
     "run_folder": {"errors"},
     **dict.fromkeys(PURE | EDGES, TERMS),
+    "fingerprint": TERMS | {"compiling"},
     "matching": TERMS | {"compiling"},
     "index": TERMS | {"compiling", "thinking"},
     "dsp_child": {"errors"},

@@ -9,7 +9,7 @@ Memory: 4 bytes per sample that is returned (691 MB for 6 h at 8000 Hz), grown i
 Runs inside a child process (`dsp_pool`), which bounds what a fault in a decoder can do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -27,6 +27,7 @@ MAX_BAD_RUN = 500  # packets in a row that cannot be decoded (13 s of mp3): the 
 CLAIM_SLACK = (
     1.05  # a file that claims to be longer than what came out by more than this, and by 1 s, was cut
 )
+_DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31}
 
 
@@ -162,27 +163,27 @@ def _frames(
 
 def _blocks(frames: Iterator[av.AudioFrame]) -> Iterator[tuple[Channels, int]]:
     """Frames joined to blocks of at least BLOCK samples, as float, with their rate."""
-    waiting: list[Channels] = []
-    n_waiting, kind = 0, (0, 0)
+    waiting: list[av.AudioFrame] = []
+    n_waiting, kind = 0, (0, 0, "")
     interleave: av.AudioResampler | None = None
     for frame in frames:
         n_channels = frame.layout.nb_channels
-        if (frame.sample_rate, n_channels) != kind:
+        if (frame.sample_rate, n_channels, frame.format.name) != kind:
             if waiting:
-                yield np.concatenate(waiting, axis=1), kind[0]
-            waiting, n_waiting, kind = [], 0, (frame.sample_rate, n_channels)
+                yield _joined(waiting), kind[0]
+            waiting, n_waiting, kind = [], 0, (frame.sample_rate, n_channels, frame.format.name)
             _check_rate(frame.sample_rate)
             if not 1 <= n_channels <= MAX_CHANNELS:
                 raise AudioUnsupported(f"audio has {n_channels} channels, must have 1 to {MAX_CHANNELS}")
             interleave = _interleaver(frame)
         for readable in interleave.resample(frame) if interleave else (frame,):
-            waiting.append(_channels(readable))
+            waiting.append(readable)
             n_waiting += readable.samples
         if n_waiting >= BLOCK:
-            yield np.concatenate(waiting, axis=1), kind[0]
+            yield _joined(waiting), kind[0]
             waiting, n_waiting = [], 0
     if waiting:
-        yield np.concatenate(waiting, axis=1), kind[0]
+        yield _joined(waiting), kind[0]
 
 
 def _check_rate(rate_hz: int) -> None:
@@ -199,17 +200,24 @@ def _interleaver(frame: av.AudioFrame) -> av.AudioResampler | None:
     return None
 
 
-def _channels(frame: av.AudioFrame) -> Channels:
-    """The samples of a frame, (n_channels, n_samples), −1..1 for integer formats, as they are for floats."""
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(frame.samples, frame.layout.nb_channels).T
-    packed = frame.format.packed.name
-    if packed not in _FULL_SCALE:
-        with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, and then 0
-            return samples.astype(np.float32)
-    scaled = samples.astype(np.float32)
+def _joined(frames: Sequence[av.AudioFrame]) -> Channels:
+    """The samples of frames of one kind, (n_channels, n_samples), −1..1 for integer formats, as they are for floats."""
+    kind, n_channels = frames[0].format, frames[0].layout.nb_channels
+    packed, end = kind.packed.name, 0
+    joined = np.empty((n_channels, sum(frame.samples for frame in frames)), np.float32)
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, and then 0
+        for frame in frames:
+            begin, end = end, end + frame.samples
+            _copy(frame, _DTYPES[packed], joined[:, begin:end], planar=kind.is_planar)
     if packed == "u8":
-        scaled -= 128
-    scaled *= np.float32(1 / _FULL_SCALE[packed])
-    return scaled
+        joined -= 128
+    if packed in _FULL_SCALE:
+        joined *= np.float32(1 / _FULL_SCALE[packed])
+    return joined
+
+
+def _copy(frame: av.AudioFrame, dtype: str, channels: Channels, *, planar: bool) -> None:
+    """The samples of a frame, as 32-bit floats, into `channels`."""
+    for plane, part in zip(frame.planes, channels if planar else (channels.T,), strict=True):
+        samples = np.frombuffer(plane, dtype, part.size)  # type: ignore[call-overload]  # a buffer, untold
+        part[:] = samples.reshape(part.shape)

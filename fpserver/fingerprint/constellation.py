@@ -10,12 +10,14 @@ Wang, "An Industrial-Strength Audio Search Algorithm", ISMIR 2003 (peaks, conste
 Ellis, "Robust landmark-based audio fingerprinting", 2009 (density-limited peaks).
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import rfft
-from scipy.ndimage import uniform_filter1d
 
 from fpserver.config import FingerprintConfig
+from fpserver.fingerprint.passes import above_mean, peaks_of, power_of
 from fpserver.terms import Constellation, Samples
 
 MIN_HZ, MAX_HZ = 130.0, 3900.0  # what loudspeakers, phones and codecs let through
@@ -26,9 +28,11 @@ FLOOR_DB = -110.0  # of full scale; quieter cells are silence, whatever stands o
 MIN_LEVEL_DB = 3.0
 LEVEL_STEP_DB = 0.25
 BLOCK_FRAMES = 512  # 3 MB of float32 at a time: larger blocks are slower, they leave the processor's cache
+STRIP_FRAMES = 16  # transformed at a time: 0.2 MB of samples
 CONTEXT_FRAMES = 2 * WHITENING_FRAMES + PEAK_FRAMES  # the floor of the cells whose mean a peak needs
 
 Spectrogram = npt.NDArray[np.float32]  # (n_frames, n_bins) of the band, dB
+_Columns = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.uint8]]  # frame, bin, level
 
 
 def frames_per_s(config: FingerprintConfig) -> float:
@@ -53,7 +57,7 @@ def constellation_of(samples: Samples, config: FingerprintConfig) -> Constellati
         Peaks with their levels in steps of 0.25 dB; no peaks for fewer samples than one window.
     """
     n_frames = max(0, 1 + (len(samples) - config.window) // config.hop)
-    parts = [_block_peaks(samples, start, n_frames, config) for start in range(0, n_frames, BLOCK_FRAMES)]
+    parts = list(_peaks_by_block(samples, config)) if n_frames else []
     frame, bin_, level = (
         (np.concatenate(columns) for columns in zip(*parts, strict=True)) if parts else _NO_PEAKS
     )
@@ -110,28 +114,45 @@ def log_spectrogram(samples: Samples, config: FingerprintConfig) -> Spectrogram:
 
     The logarithm is taken in 64 bits and rounded: in 32, numpy's last bit depends on the processor.
     """
-    first, last = band(config)
-    window = np.hanning(config.window + 1)[:-1].astype(np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(samples, config.window)[:: config.hop]
-    spectrum = rfft(frames * window, axis=1)[:, first:last]
-    power = spectrum.real**2 + spectrum.imag**2
-    power /= np.float32((window.sum() / 2) ** 2)
-    np.maximum(power, np.float32(1e-12), out=power)
-    decibels: Spectrogram = (np.log(power, dtype=np.float64) * (10 / np.log(10))).astype(np.float32)
+    frames, (first, last) = _frames(samples, config), band(config)
+    decibels = np.empty((len(frames), last - first), np.float32)
+    _analyse(frames, config, decibels)
     return decibels
 
 
-def whiten(decibels: Spectrogram) -> Spectrogram:
-    """Height of each cell above the mean of its surroundings, dB.
+def _frames(samples: Samples, config: FingerprintConfig) -> npt.NDArray[np.float32]:
+    """The samples of each frame, (n_frames, window); there must be one."""
+    return np.lib.stride_tricks.sliding_window_view(samples, config.window)[:: config.hop]
+
+
+def _analyse(frames: npt.NDArray[np.float32], config: FingerprintConfig, decibels: Spectrogram) -> None:
+    """Log power of frames into `decibels`, a few at a time, which stay in the processor's nearest caches."""
+    first, last = band(config)
+    window = np.hanning(config.window + 1)[:-1].astype(np.float32)
+    scale, least = np.float32((window.sum() / 2) ** 2), np.float32(1e-12)
+    windowed, logarithm = (
+        np.empty((STRIP_FRAMES, config.window), np.float32),
+        np.empty((STRIP_FRAMES, last - first)),
+    )
+    for start in range(0, len(frames), STRIP_FRAMES):
+        strip = decibels[start : start + STRIP_FRAMES]
+        np.multiply(frames[start : start + STRIP_FRAMES], window, out=windowed[: len(strip)])
+        spectrum = rfft(windowed[: len(strip)], axis=1)
+        power_of(spectrum, first, scale, least, strip)
+        np.log(strip, dtype=np.float64, out=logarithm[: len(strip)])
+        np.multiply(logarithm[: len(strip)], 10 / np.log(10), out=strip, casting="same_kind")
+
+
+def whiten(decibels: Spectrogram, out: Spectrogram | None = None) -> Spectrogram:
+    """Height of each cell above the mean of its surroundings, dB; into `out`, if there is one.
 
     Cells deeper than RANGE_DB under the loudest of the surrounding frames count as just so deep: how loud a
     recording is changes nothing, and neither does what an encoder leaves in the gaps.
     """
     loudest = _running_maximum(decibels.max(axis=1), WHITENING_FRAMES)
-    floored = np.maximum(decibels, np.maximum(loudest - np.float32(RANGE_DB), np.float32(FLOOR_DB))[:, None])
-    mean = uniform_filter1d(floored, 2 * WHITENING_BINS + 1, axis=1, mode="nearest")
-    mean = uniform_filter1d(mean, 2 * WHITENING_FRAMES + 1, axis=0, mode="nearest")
-    whitened: Spectrogram = floored - mean
+    floor = np.maximum(loudest - np.float32(RANGE_DB), np.float32(FLOOR_DB))
+    whitened = np.empty_like(decibels) if out is None else out
+    above_mean(decibels, floor, WHITENING_FRAMES, WHITENING_BINS, whitened)
     return whitened
 
 
@@ -149,20 +170,29 @@ def _running_maximum(values: npt.NDArray[np.float32], half_width: int) -> npt.ND
     return np.maximum(largest[:-rest], largest[rest:])
 
 
-def _block_peaks(
-    samples: Samples, start: int, n_frames: int, config: FingerprintConfig
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
-    """Peaks of the frames from `start` to the end of its block, computed with context on both sides."""
-    stop = min(start + BLOCK_FRAMES, n_frames)
-    first, last = max(0, start - CONTEXT_FRAMES), min(n_frames, stop + CONTEXT_FRAMES)
-    piece = samples[first * config.hop : (last - 1) * config.hop + config.window]
-    whitened = whiten(log_spectrogram(piece, config))
-    summit = _running_maximum(_running_maximum(whitened, PEAK_FRAMES).T, PEAK_BINS).T
-    is_peak = (whitened == summit) & (whitened >= MIN_LEVEL_DB)
-    frame, bin_ = np.nonzero(is_peak[start - first : stop - first])
-    level = whitened[start - first : stop - first][frame, bin_]
+def _peaks_by_block(samples: Samples, config: FingerprintConfig) -> Iterator[_Columns]:
+    """Peaks of block after block, each whitened with context on both sides; no frame is analysed twice."""
+    frames, (first_bin, last_bin) = _frames(samples, config), band(config)
+    decibels, whitened = np.empty((2, BLOCK_FRAMES + 2 * CONTEXT_FRAMES, last_bin - first_bin), np.float32)
+    known = range(0)  # the frames in `decibels`
+    for start in range(0, len(frames), BLOCK_FRAMES):
+        stop = min(start + BLOCK_FRAMES, len(frames))
+        around = range(max(0, start - CONTEXT_FRAMES), min(len(frames), stop + CONTEXT_FRAMES))
+        n_known = known.stop - around.start
+        decibels[:n_known] = decibels[len(known) - n_known : len(known)]
+        _analyse(frames[known.stop : around.stop], config, decibels[n_known : len(around)])
+        known = around
+        whiten(decibels[: len(around)], out=whitened[: len(around)])
+        yield _peaks_among(whitened[: len(around)], around.start, range(start, stop), config)
+
+
+def _peaks_among(whitened: Spectrogram, first: int, asked: range, config: FingerprintConfig) -> _Columns:
+    """Peaks of the frames that are asked about; `whitened` begins at frame `first`."""
+    rows, least = (asked.start - first, asked.stop - first), np.float32(MIN_LEVEL_DB)
+    frame, bin_ = peaks_of(whitened, rows, PEAK_FRAMES, PEAK_BINS, least)
+    level = whitened[frame, bin_]
     return (
-        (frame + start).astype(np.int32),
+        (frame + first).astype(np.int32),
         (bin_ + band(config)[0]).astype(np.int32),
         np.minimum(np.round(level / LEVEL_STEP_DB), 255).astype(np.uint8),
     )
