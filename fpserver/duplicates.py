@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fpserver.fingerprint.constellation import frames_per_s
+from fpserver.matching import voting
 from fpserver.matching.candidates import AS_PLAYED, candidates_of, hits_of
 from fpserver.matching.sameness import is_same_recording
 from fpserver.services import Services
@@ -31,6 +32,11 @@ class Found:
 
     holders: dict[int, int]  # by track: the indexed one that holds the same recording
     twins: set[int]  # tracks that sound like an earlier one of those that asked with them
+
+
+async def prepare() -> None:
+    """Make ready to compare, so that no track waits for it: some seconds where it was never done before."""
+    await think(voting.warm_up)
 
 
 async def find(services: Services, company: Sequence[Heard]) -> Found:

@@ -17,7 +17,7 @@ from itertools import chain, repeat
 
 import structlog
 
-from fpserver import metrics
+from fpserver import duplicates, metrics
 from fpserver.errors import FpserverError, StoreUnavailable
 from fpserver.ingest import (
     MAY_PASS,
@@ -63,6 +63,8 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Lanes and housekeeping until `stop`, then the drain."""
         claim_idle_s = self.services.config.tracks.claim_idle_s
+        await self.services.index.prepare()
+        await duplicates.prepare()
         async with asyncio.TaskGroup() as group:
             housekeeping = [
                 group.create_task(self._every(claim_idle_s / 4, self._renew)),
