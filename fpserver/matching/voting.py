@@ -25,7 +25,6 @@ ALIGNMENT_MASK = (1 << ALIGNMENT_BITS) - 1
 ALIGNMENT_BIAS = 1 << 20  # a clip may begin before its track; an offset has 20 bits
 HASH_BITS = 15  # of the place of a hash among those that a clip asks for
 HASH_MASK = (1 << HASH_BITS) - 1
-_NONE = -(1 << 62)  # no bin: one has 49 bits
 
 
 @compiled
@@ -71,7 +70,6 @@ def hits(
     return keys, begins
 
 
-@compiled
 def summits(hits: Indices, weight: Floats, limit: int) -> tuple[Indices, Floats, Indices, Indices, Indices]:
     """The bins with most votes, those of both neighbours included, without bins beside a better one; best first.
 
@@ -83,42 +81,55 @@ def summits(hits: Indices, weight: Floats, limit: int) -> tuple[Indices, Floats,
     Returns:
         Columns: bin, votes, hits in it, in the one before it, in the one after it.
     """
-    n_kept = 3 * limit  # each of the best has two neighbours at most
-    high, votes = np.empty(4 * n_kept, np.int64), np.empty(4 * n_kept)
-    n_hits = np.empty((4 * n_kept, 3), np.int64)
-    n, floor, i = 0, -1.0, 0
-    before, own_before, n_before = _NONE, 0.0, 0
-    this, own, n_own = _NONE, 0.0, 0
-    while this != _NONE or i < len(hits):
-        after, own_after, n_after = _NONE, 0.0, 0
-        if i < len(hits):
-            after = hits[i] >> HASH_BITS
-        while i < len(hits) and hits[i] >> HASH_BITS == after:
-            own_after += weight[hits[i] & HASH_MASK]
-            n_after += 1
-            i += 1
-        if before != this - 1:
-            own_before, n_before = 0.0, 0
-        follows = after == this + 1
-        all_votes = own + own_before + (own_after if follows else 0.0)
-        if this != _NONE and all_votes > floor:
-            if n == len(votes):
-                n, floor = _kept(high, votes, n_hits, n_kept)
-            high[n], votes[n] = this, all_votes
-            n_hits[n, 0], n_hits[n, 1], n_hits[n, 2] = n_own, n_before, n_after if follows else 0
-            n += 1
-        before, own_before, n_before = this, own, n_own
-        this, own, n_own = after, own_after, n_after
-    best = _apart(high[:n], votes[:n], limit)
-    return high[best], votes[best], n_hits[best, 0], n_hits[best, 1], n_hits[best, 2]
+    bins, votes, n_hits = _counted(hits, weight)
+    high = _highest(votes, 3 * limit)  # each of the best has two neighbours at most
+    best = high[_apart(bins[high], np.argsort(-votes[high], kind="stable"), limit)]
+    before, after = best - 1, (best + 1) % max(1, len(bins))
+    return (
+        bins[best],
+        votes[best],
+        n_hits[best],
+        np.where(bins[before] == bins[best] - 1, n_hits[before], 0),
+        np.where(bins[after] == bins[best] + 1, n_hits[after], 0),
+    )
+
+
+def _highest(votes: Floats, n: int) -> Indices:
+    """Places of the n bins with most votes, in order; of equal ones the first."""
+    if len(votes) <= n:
+        return np.arange(len(votes))
+    floor = np.partition(votes, len(votes) - n)[len(votes) - n]
+    above = np.flatnonzero(votes > floor)
+    return np.sort(np.concatenate([above, np.flatnonzero(votes == floor)[: n - len(above)]]))
 
 
 @compiled
-def _apart(bins: Indices, votes: Floats, limit: int) -> Indices:
-    """Places of the bins with most votes, without those beside a better one, best first; bins come in order."""
+def _counted(hits: Indices, weight: Floats) -> tuple[Indices, Floats, Indices]:
+    """Bins that have hits, in order; votes of each and its neighbours; hits in each."""
+    bins, own = np.empty(len(hits), np.int64), np.empty(len(hits))
+    n_hits = np.empty(len(hits), np.int64)
+    n = 0
+    for hit in hits:
+        bin_ = hit >> HASH_BITS
+        if n == 0 or bins[n - 1] != bin_:
+            bins[n], own[n], n_hits[n] = bin_, 0.0, 0
+            n += 1
+        own[n - 1] += weight[hit & HASH_MASK]
+        n_hits[n - 1] += 1
+    votes = np.empty(n)
+    for i in range(n):
+        before = own[i - 1] if i > 0 and bins[i - 1] == bins[i] - 1 else 0.0
+        after = own[i + 1] if i + 1 < n and bins[i + 1] == bins[i] + 1 else 0.0
+        votes[i] = before + own[i] + after
+    return bins[:n], votes, n_hits[:n]
+
+
+@compiled
+def _apart(bins: Indices, order: Indices, limit: int) -> Indices:
+    """Places of the first bins in `order`, without those beside an earlier one; bins come in order."""
     chosen, n_chosen = np.empty(min(limit, len(bins)), np.int64), 0
     is_chosen = np.zeros(len(bins), np.bool_)
-    for i in np.argsort(-votes, kind="mergesort"):
+    for i in order:
         if n_chosen == len(chosen):
             break
         below = i > 0 and is_chosen[i - 1] and bins[i - 1] == bins[i] - 1
@@ -128,26 +139,6 @@ def _apart(bins: Indices, votes: Floats, limit: int) -> Indices:
             chosen[n_chosen] = i
             n_chosen += 1
     return chosen[:n_chosen]
-
-
-@compiled
-def _kept(high: Indices, votes: Floats, n_hits: Indices, n_kept: int) -> tuple[int, float]:
-    """Move the bins with most votes, of equal ones the first, to the front in the order they have.
-
-    Returns:
-        How many there are, and what a later bin must surpass.
-    """
-    floor = np.partition(votes, len(votes) - n_kept)[len(votes) - n_kept]
-    n_equal = n_kept - np.sum(votes > floor)
-    n = 0
-    for i in range(len(votes)):
-        if votes[i] == floor:
-            n_equal -= 1
-        if votes[i] > floor or (votes[i] == floor and n_equal >= 0):
-            high[n], votes[n] = high[i], votes[i]
-            n_hits[n] = n_hits[i]
-            n += 1
-    return n, floor
 
 
 def warm_up() -> None:
