@@ -66,18 +66,23 @@ class Worker:
         await self.services.index.prepare()
         await duplicates.prepare()
         async with asyncio.TaskGroup() as group:
+            ended = asyncio.Event()
             housekeeping = [
-                group.create_task(self._every(claim_idle_s / 4, self._renew)),
-                group.create_task(self._every(RESUME_DELETES_S, self._resume_deletes)),
-                group.create_task(self._every(SEAL_S, self._seal)),
-                group.create_task(self._every(SWEEP_S, self._sweep)),
-                group.create_task(self._every(MEASURE_S, self._measure)),
+                group.create_task(self._every(seconds, do, until=ended))
+                for seconds, do in (
+                    (claim_idle_s / 4, self._renew),
+                    (RESUME_DELETES_S, self._resume_deletes),
+                    (SEAL_S, self._seal),
+                    (SWEEP_S, self._sweep),
+                    (MEASURE_S, self._measure),
+                )
             ]
             n_lanes = self.services.pool.n_processes + 1 + LIGHT_LANES
             lanes = [group.create_task(self._lane(stop)) for _ in range(n_lanes)]
             log.info("worker.started", place=self.place, consumer=self.consumer, lanes=n_lanes)
             await stop.wait()
             await asyncio.wait(lanes, timeout=self.services.config.worker.drain_s)
+            ended.set()
             for task in [*lanes, *housekeeping]:
                 task.cancel()
         await self._give_back()
@@ -158,15 +163,20 @@ class Worker:
                 await self.services.backlog.retry(self.place, claim, now=time.time())
                 log.info("worker.gave_back", track_id=claim.track.track_id)
 
-    async def _every(self, seconds: float, do: Callable[[], Awaitable[None]]) -> None:
-        while True:
+    async def _every(
+        self, seconds: float, do: Callable[[], Awaitable[None]], *, until: asyncio.Event
+    ) -> None:
+        """Again and again. A client that is connecting may swallow a cancellation: only `until` ends it for sure."""
+        while not until.is_set():
             try:
                 await do()
             except StoreUnavailable as error:
                 log.warning("worker.waits_for_store", reason=error.message)
             except Exception:
                 log.exception("worker.fault")
-            await asyncio.sleep(seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await until.wait()
 
     async def _renew(self) -> None:
         if self.in_hand:

@@ -4,13 +4,13 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import cycle
 
 import aiohttp
 import numpy as np
 
-from loadtest.processes import cpu_s, descendants_of
+from loadtest.processes import cpu_s
 from loadtest.server import Server
 
 TIMEOUT_S = 60.0
@@ -40,34 +40,17 @@ class Reply:
         return self.status == 200
 
 
-@dataclass(slots=True)
-class Cpu:
-    """Processor time by what it was used for, seconds."""
-
-    of: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def total(self) -> float:
-        """All of it."""
-        return sum(self.of.values())
-
-
 @contextmanager
-def cpu_of(server: Server, store: int) -> Iterator[Cpu]:
-    """Processor time of web processes, their decoding processes and the store, by its pid, in the context."""
+def cpu_of(server: Server, store: int) -> Iterator[dict[str, float]]:
+    """Processor time of web processes, their decoding processes and the store, by its pid; told at the end, seconds."""
 
     def now() -> dict[str, float]:
-        web = server.children("fpserver.child web")
-        decoding = set().union(*(descendants_of(pid) for pid in web))
-        return {
-            "web": sum(map(cpu_s, web)),
-            "decoding": sum(map(cpu_s, decoding)),
-            "store": cpu_s(store),
-        }
+        by_kind = server.cpu_s_by_kind()
+        return {"web": by_kind["web"], "decoding": by_kind["decoding"], "store": cpu_s(store)}
 
-    before, used = now(), Cpu()
+    before, used = now(), dict[str, float]()
     yield used
-    used.of = {name: seconds - before[name] for name, seconds in now().items()}
+    used.update({name: seconds - before[name] for name, seconds in now().items()})
 
 
 async def one_by_one(address: str, bodies: Sequence[Body]) -> list[Reply]:

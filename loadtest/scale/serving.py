@@ -187,7 +187,7 @@ def _waited(server: Server, store: int, bodies: Mapping[str, Sequence[Body]]) ->
         with cpu_of(server, store) as cpu:
             replies = asyncio.run(one_by_one(server.address, some))
         found[name] = _replies(replies) | {
-            "cpu_ms": {part: round(1e3 * s / len(some), 2) for part, s in cpu.of.items()}
+            "cpu_ms": {part: round(1e3 * s / len(some), 2) for part, s in cpu.items()}
         }
     return found
 
@@ -215,7 +215,7 @@ def _costly(server: Server, store: int) -> dict[str, Any]:
         with cpu_of(server, store) as cpu:
             replies = asyncio.run(one_by_one(server.address, [body] * N_COSTLY))
         found[name] = _replies(replies) | {
-            "cpu_ms": {part: round(1e3 * s / N_COSTLY, 2) for part, s in cpu.of.items()},
+            "cpu_ms": {part: round(1e3 * s / N_COSTLY, 2) for part, s in cpu.items()},
             "peak_mb": {part: round(n / 1e6) for part, n in server.peak_bytes().items()},
         }
     return found
@@ -268,7 +268,7 @@ def _at_rate(
     return _replies(replies) | {
         "rate": rate,
         "served_per_s": round(served / took_s, 1),
-        "cpu_ms": {part: round(1e3 * s / max(1, served), 2) for part, s in cpu.of.items()},
+        "cpu_ms": {part: round(1e3 * s / max(1, served), 2) for part, s in cpu.items()},
     }
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,21 @@ async def test_a_worker_that_takes_nothing_stops_at_once(services: Services) -> 
     start = time.monotonic()
     await task
     assert time.monotonic() - start < 1.0
+
+
+async def test_a_worker_stops_though_a_client_swallows_the_cancellation(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = asyncio.Event()
+
+    async def connecting(_: loop.Worker) -> None:
+        stop.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(loop.Worker, "_measure", connecting)
+    async with asyncio.timeout(10):
+        await work(services, stop=stop)
 
 
 async def test_a_delete_that_somebody_began_is_ended_by_a_worker(services: Services, tmp_path: Path) -> None:
