@@ -33,8 +33,8 @@ def page(whole: Mapping[str, Any]) -> str:
 def _store(sizes: Sizes) -> Iterator[str]:
     yield "## Store"
     yield ""
-    yield "Written at once, past the functions that add tracks (loadtest/bulk_index.py): how fast those are, bulk_load.md"
-    yield "and bulk_stream.md tell."
+    yield "Written at once, past the functions that add tracks (loadtest/bulk_index.py): how fast those are, is told by"
+    yield "bulk_load.md and bulk_stream.md."
     yield ""
     yield "| tracks | hours | postings | MB | MB per hour | loaded in, s | postings written a second |"
     yield "|---" * 7 + "|"
