@@ -9,7 +9,6 @@ Python to the end of the store. Writes bulk_load.md and .json to loadtest/result
 
 import argparse
 import hashlib
-import json
 import os
 import platform
 import resource
@@ -28,12 +27,12 @@ from fpserver.fingerprint.constellation import frames_per_s
 from fpserver.fingerprint.landmarks import track_landmarks
 from fpserver.fingerprint.stamp import stamp
 from fpserver.terms import Metadata, Track, TrackStatus
+from loadtest import report
 from loadtest.accuracy.run import say
 from loadtest.corpus import music, thirds
 from loadtest.scale.heard import CONFIG, readable_thirds, track_peaks
 from loadtest.scale.synthetic import Sources, synthetic
 
-RESULTS = Path(__file__).parent / "results"
 SEED = 1
 
 
@@ -123,10 +122,7 @@ def _write(found: dict[str, Any]) -> None:
         f"| {found['seconds']} | {found['postings_per_s']:,} | {found['hours_per_s']} | {found['cpu_s']} |",
         "",
     ]
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "bulk_load.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "bulk_load.md").write_text("\n".join(lines), encoding="utf-8")
-    print("\n".join(lines))
+    report.write("bulk_load", found, "\n".join(lines))
 
 
 def _arguments() -> argparse.Namespace:

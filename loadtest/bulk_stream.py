@@ -29,13 +29,13 @@ from fpserver.fingerprint.constellation import frames_per_s
 from fpserver.fingerprint.landmarks import fingerprint_of
 from fpserver.terms import Constellation, Hearing, Metadata, TrackPeaks
 from fpserver.web.media import FINGERPRINT
+from loadtest import report
 from loadtest.accuracy.run import say
 from loadtest.corpus import Recording, music, thirds
 from loadtest.scale.heard import CONFIG, readable_thirds, track_constellation
 from loadtest.scale.synthetic import Sources, synthetic_dense
 from loadtest.server import Server, serving
 
-RESULTS = Path(__file__).parent / "results"
 SEED = 1
 CHUNK_BYTES = 2**18
 
@@ -162,10 +162,7 @@ def _write(found: dict[str, Any]) -> None:
         + " |",
         "",
     ]
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "bulk_stream.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "bulk_stream.md").write_text("\n".join(lines), encoding="utf-8")
-    print("\n".join(lines))
+    report.write("bulk_stream", found, "\n".join(lines))
 
 
 def _arguments() -> argparse.Namespace:

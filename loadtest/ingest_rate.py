@@ -25,12 +25,12 @@ from fpserver.audio.decode import decode
 from fpserver.audio.encode import encode
 from fpserver.terms import Metadata
 from fpserver.web.client import Client
+from loadtest import report
 from loadtest.accuracy.run import say
 from loadtest.corpus import RATE_HZ, Recording, as_samples, music, samples_of
 from loadtest.scale.heard import CONFIG
 from loadtest.server import serving
 
-RESULTS = Path(__file__).parent / "results"
 MIN_S, MAX_S = 60.0, 180.0
 BITRATE = 128_000
 ROUNDS = 3
@@ -128,10 +128,7 @@ def _write(found: dict[str, Any]) -> None:
         alone, whole = each["decoding_cpu_s"], sum(each["ingest_cpu_s"].values())
         lines.append(f"| round {i}: processor time, s | {alone} | {whole:.1f} | {alone / whole:.2f} |")
     lines.append("")
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "ingest_rate.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "ingest_rate.md").write_text("\n".join(lines), encoding="utf-8")
-    print("\n".join(lines))
+    report.write("ingest_rate", found, "\n".join(lines))
 
 
 def _arguments() -> argparse.Namespace:

@@ -10,7 +10,6 @@ the same cores. Writes serving.md, serving.json and serving.png to loadtest/resu
 
 import argparse
 import asyncio
-import json
 import os
 import platform
 import tempfile
@@ -30,6 +29,7 @@ from fpserver.store.connect import Client, load_functions
 from fpserver.terms import Metadata, Samples, Submission
 from fpserver.tracks.catalogue import FUNCTIONS, Tracks
 from fpserver.web.media import FINGERPRINT
+from loadtest import report
 from loadtest.accuracy.cells import Cell
 from loadtest.accuracy.clips import render, studio
 from loadtest.accuracy.peer_fpserver import wav
@@ -42,7 +42,6 @@ from loadtest.scale.heard import CONFIG, STUDIO, apart, cells_to_ask, readable_t
 from loadtest.scale.synthetic import Sources, track_among
 from loadtest.server import Server, serving
 
-RESULTS = Path(__file__).parent.parent / "results"
 WAV = "audio/wav"
 CELLS = "clean_10s,noise_0dB_10s,phone_0dB_10s,noise_-9dB_10s,unknown_music_10s"
 STEADY = "clean_10s"  # of which clips arrive
@@ -97,11 +96,8 @@ def main() -> None:
         "cores": os.cpu_count(),
         "sizes": sizes,
     }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "serving.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-    (args.out / "serving.md").write_text(serving_page.page(whole), encoding="utf-8")
+    report.write("serving", whole, serving_page.page(whole), out=args.out)
     serving_page.plot(args.out / "serving.png", sizes)
-    print((args.out / "serving.md").read_text(encoding="utf-8"))
 
 
 def _sent(job: tuple[Cell, int]) -> list[tuple[str, str, str, bytes]]:
@@ -287,7 +283,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--web", type=int, default=os.cpu_count() or 1, help="web processes")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="that prepare")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=report.RESULTS)
     args = parser.parse_args()
     args.tracks, args.arriving = (
         sorted({int(each) for each in text.split(",")}) for text in (args.tracks, args.arriving)
