@@ -36,7 +36,7 @@ def _store(sizes: Sizes) -> Iterator[str]:
     yield "Written at once, past the functions that add tracks (loadtest/bulk_index.py): how fast those are, is told by"
     yield "bulk_load.md and bulk_stream.md."
     yield ""
-    yield "| tracks | hours | postings | MB | MB per hour | bytes a posting, its share of peaks included | loaded in, s |"
+    yield "| tracks | hours | postings | MB | MB per hour | bytes a posting, with peaks | loaded in, s |"
     yield "|---" * 7 + "|"
     for found in sizes.values():
         of = found["held"]
