@@ -2,8 +2,9 @@
 
     python -m loadtest.ingest_rate CORPUS [--tracks 40]
 
-Recordings of the corpus, at most three minutes of each, are encoded as MP3 at 128 kbit/s. In turn, three times: they
-are only decoded, by a process per core; and sent in one request to a real `fpserver serve` with an empty store.
+Recordings of the corpus, at most three minutes of each, are encoded as MP3 at 128 kbit/s: mixed to one channel, and
+as they are, most of them in stereo. Each kind in turn, three times: they are only decoded, by a process per core; and
+sent in one request to a real `fpserver serve` with an empty store.
 Writes ingest_rate.md and .json to loadtest/results/.
 """
 
@@ -21,13 +22,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import librosa
+
 from fpserver.audio.decode import decode
 from fpserver.audio.encode import encode
 from fpserver.terms import Metadata
 from fpserver.web.client import Client
 from loadtest import report
 from loadtest.accuracy.run import say
-from loadtest.corpus import RATE_HZ, Recording, as_samples, music, samples_of
+from loadtest.corpus import Recording, music
 from loadtest.scale.heard import CONFIG
 from loadtest.server import serving
 
@@ -39,39 +42,34 @@ ROUNDS = 3
 def main() -> None:
     """Measure and write."""
     args = _arguments()
-    with tempfile.TemporaryDirectory() as folder:
-        files = _make(Path(folder), args)
-        say(f"{len(files)} files")
-        rounds = []
-        for i in range(ROUNDS):
-            decoded = _decoded(files, args.processes)
-            rounds.append(decoded | asyncio.run(_ingested(files, Path(folder) / f"data-{i}")))
-            say(json.dumps(rounds[-1]))
-    _write(
-        {
-            "files": len(files),
-            "rounds": rounds,
-            "setting": f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
-            f"{time.strftime('%Y-%m-%d')}",
-        }
-    )
+    found: dict[str, Any] = {
+        "setting": f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
+        f"{time.strftime('%Y-%m-%d')}",
+    }
+    for kind, mono in (("one channel", True), ("as they are", False)):
+        with tempfile.TemporaryDirectory() as folder:
+            files = _make(Path(folder), args, mono=mono)
+            say(f"{len(files)} files, {kind}")
+            rounds = []
+            for i in range(ROUNDS):
+                decoded = _decoded(files, args.processes)
+                rounds.append(decoded | asyncio.run(_ingested(files, Path(folder) / f"data-{i}")))
+                say(json.dumps(rounds[-1]))
+            found[kind] = {"files": len(files), "rounds": rounds}
+    _write(found)
 
 
-def _make(folder: Path, args: argparse.Namespace) -> list[Path]:
+def _make(folder: Path, args: argparse.Namespace, *, mono: bool) -> list[Path]:
     long = [each for each in music(args.corpus) if each.seconds >= MIN_S]
     chosen = long[:: max(1, len(long) // args.tracks)][: args.tracks]
     with ProcessPoolExecutor(args.processes, mp_context=get_context("fork")) as pool:
-        made = list(pool.map(partial(_mp3, folder), chosen, range(len(chosen))))
-    return [path for path in made if path is not None]
+        return list(pool.map(partial(_mp3, folder, mono), chosen, range(len(chosen))))
 
 
-def _mp3(folder: Path, recording: Recording, number: int) -> Path | None:
-    samples = samples_of(recording.path)
-    if samples is None:
-        return None
+def _mp3(folder: Path, mono: bool, recording: Recording, number: int) -> Path:
+    samples, rate_hz = librosa.load(recording.path, sr=None, mono=mono, duration=MAX_S)
     path = folder / f"{number}.mp3"
-    cut = as_samples(samples)[: round(MAX_S * RATE_HZ)]
-    path.write_bytes(encode(cut, RATE_HZ, container="mp3", bitrate=BITRATE))
+    path.write_bytes(encode(samples, int(rate_hz), container="mp3", bitrate=BITRATE))
     return path
 
 
@@ -116,19 +114,24 @@ def _write(found: dict[str, Any]) -> None:
     lines = [
         "# Ingest beside decoding",
         "",
-        f"{found['files']} MP3 files, {BITRATE // 1000} kbit/s, at most {MAX_S:g} s each; decoded by a process a core, "
-        f"and over HTTP into an empty store. {found['setting']}.",
+        f"MP3 files, {BITRATE // 1000} kbit/s, at most {MAX_S:g} s each; decoded by a process a core, and over HTTP into "
+        f"an empty store. {found['setting']}.",
         "",
-        "| | decoded only | ingested | rate kept |",
-        "|---|---|---|---|",
+        "| files | | decoded only | ingested | rate kept |",
+        "|---|---|---|---|---|",
     ]
-    for i, each in enumerate(found["rounds"], 1):
-        alone, whole = each["decoding_x_realtime"], each["ingest_x_realtime"]
-        lines.append(f"| round {i}: times real time | {alone} | {whole} | {whole / alone:.2f} |")
-        alone, whole = each["decoding_cpu_s"], sum(each["ingest_cpu_s"].values())
-        lines.append(f"| round {i}: processor time, s | {alone} | {whole:.1f} | {alone / whole:.2f} |")
-    lines.append("")
-    report.write("ingest_rate", found, "\n".join(lines))
+    for kind in ("one channel", "as they are"):
+        for i, each in enumerate(found[kind]["rounds"], 1):
+            files = f"{found[kind]['files']}, {kind}"
+            alone, whole = each["decoding_x_realtime"], each["ingest_x_realtime"]
+            lines.append(
+                f"| {files} | round {i}: times real time | {alone} | {whole} | {whole / alone:.2f} |"
+            )
+            alone, whole = each["decoding_cpu_s"], sum(each["ingest_cpu_s"].values())
+            lines.append(
+                f"| {files} | round {i}: processor time, s | {alone} | {whole:.1f} | {alone / whole:.2f} |"
+            )
+    report.write("ingest_rate", found, "\n".join([*lines, ""]))
 
 
 def _arguments() -> argparse.Namespace:
