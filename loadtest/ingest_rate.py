@@ -114,7 +114,7 @@ def _write(found: dict[str, Any]) -> None:
     lines = [
         "# Ingest beside decoding",
         "",
-        f"MP3 files, {BITRATE // 1000} kbit/s, at most {MAX_S:g} s each; decoded by a process a core, and over HTTP into "
+        f"MP3 files, {BITRATE // 1000} kbit/s, at most {MAX_S:g} s each; decoded by a process a core; over HTTP into "
         f"an empty store. {found['setting']}.",
         "",
         "| files | | decoded only | ingested | rate kept |",
