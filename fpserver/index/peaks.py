@@ -210,20 +210,20 @@ class _Blocks:
 
 def warm_up() -> None:
     """Have all of it compiled, or read from where it was kept, so that no clip waits for it."""
-    one, places = np.ones(1, np.int64), np.zeros(1, np.int32)
-    _places(np.zeros(8, np.uint8), one, one, one, places, places)
+    zero = np.zeros(1, np.int32)
+    unpack(pack(TrackPeaks(frame=zero, bin=zero, n_frames=1, strong=np.ones(1, np.bool_))))
 
 
 @compiled
 def _places(octets: Bytes, start: Counts, n: Counts, first_frame: Counts, frame: Frames, bin_: Bins) -> bool:
     """Fill the last two with the peaks of blocks that begin at `start`; False where one tells too few."""
     i = 0
-    for block in range(len(n)):
+    for block in np.flatnonzero(n):
         begin, end = i, i + n[block]
         at_unary = start[block] + N_BYTES
         at_low = at_unary + (QUARTERS + n[block] + 7) // 8
         at_odd = at_low + n[block]
-        for at in range(at_unary, at_low if n[block] else at_unary):
+        for at in range(at_unary, at_low):
             ones = octets[at]
             while ones and i < end:
                 zeros = _LEADING_ZEROS[ones]

@@ -175,7 +175,7 @@ def kinds_of(clip: Constellation, shape: tuple[int, ...], *, first_bin: int) -> 
     for i, shifts in enumerate(NEAR, 1):
         for frames, bins in shifts:
             kinds[frame + frames, bin_ + bins] = i
-    return kinds[2:-2, 2:-2]
+    return np.ascontiguousarray(kinds[2:-2, 2:-2])
 
 
 def _unevenness(levels: CellLevels) -> float:

@@ -10,6 +10,11 @@ from fpserver.terms import TrackPeaks
 COLUMNS = ("frame", "bin", "strong")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def ready() -> None:
+    peaks.warm_up()
+
+
 def track(cells: list[tuple[int, int]], n_frames: int, strong: int = 0) -> TrackPeaks:
     """Peaks at these (frame, bin); bit i of `strong` is the i-th one's."""
     return TrackPeaks(

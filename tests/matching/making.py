@@ -77,7 +77,7 @@ class MemoryIndex:
                 left_out[i] = len(postings)
             else:
                 rows += [(i, track_id, offset) for track_id, offset in postings]
-        hash_index, track_id, offset = np.array(rows, np.int64).reshape(-1, 3).T
+        hash_index, track_id, offset = np.ascontiguousarray(np.array(rows, np.int64).reshape(-1, 3).T)
         return Lookup(
             hash_index=hash_index,
             track_id=track_id,
