@@ -19,6 +19,9 @@ from fpserver.errors import ConfigInvalid
 Positive = Annotated[int, Meta(gt=0)]
 Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=0)]
+StepLookups = Annotated[
+    int, Meta(gt=0, le=8192)
+]  # those of four steps are told apart by 15 bits (matching/voting.py)
 ENV_PREFIX = "FPSERVER_"
 
 
@@ -87,7 +90,7 @@ class StepConfig(Section, frozen=True):
 
     peaks_per_s: Positive  # of the clip, the highest
     fan_out: Positive  # pairs per anchor of the clip
-    max_lookups: Annotated[int, Meta(gt=0, le=8192)]  # distinct hashes that no earlier step has read
+    max_lookups: StepLookups  # distinct hashes that no earlier step has read
     max_postings: Positive  # read for them, the rarest hashes first
     max_candidates: Positive  # by votes; their peaks are read
 

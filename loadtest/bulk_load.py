@@ -9,18 +9,17 @@ Python to the end of the store. Writes bulk_load.md and .json to loadtest/result
 
 import argparse
 import hashlib
-import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fpserver.exchange import MAGIC, Footer, Header, framed, record_of
 from fpserver.fingerprint.constellation import frames_per_s
@@ -38,7 +37,7 @@ SEED = 1
 
 def main() -> None:
     """Measure and write."""
-    args = _arguments()
+    args = report.arguments(__doc__, tracks=5000).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "tracks.fpcatalogue"
         made = _make(file, args)
@@ -62,10 +61,7 @@ def main() -> None:
     found = made | {
         "seconds": round(seconds, 1),
         "cpu_s": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
-        "postings_per_s": round(made["postings"] / seconds),
-        "hours_per_s": round(made["hours"] / seconds, 2),
-        "setting": f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
-        f"{time.strftime('%Y-%m-%d')}",
+        **report.rates(made, seconds),
     }
     _write(found)
 
@@ -75,21 +71,21 @@ def _make(file: Path, args: argparse.Namespace) -> dict[str, Any]:
     unknown = readable_thirds(thirds(music(args.corpus))).unknown
     with ProcessPoolExecutor(args.processes, mp_context=get_context("fork")) as pool:
         sources = Sources.of(list(pool.map(track_peaks, unknown, chunksize=4)))
-    n_postings = n_frames = 0
     with file.open("wb") as out, ProcessPoolExecutor(args.processes, mp_context=get_context("fork")) as pool:
         out.write(MAGIC + framed(Header(stamp=stamp(CONFIG.fingerprint))))
-        for frame, postings, frames in pool.map(
-            partial(_frame, sources), range(1, args.tracks + 1), chunksize=50
-        ):
-            out.write(frame)
-            n_postings, n_frames = n_postings + postings, n_frames + frames
+        made = written(out, pool.map(partial(_frame, sources), range(1, args.tracks + 1), chunksize=50))
         out.write(framed(Footer(n_tracks=args.tracks)))
-    return {
-        "tracks": args.tracks,
-        "hours": round(n_frames / frames_per_s(CONFIG.fingerprint) / 3600, 1),
-        "postings": n_postings,
-        "file_mb": file.stat().st_size / 1e6,
-    }
+    return made | {"file_mb": file.stat().st_size / 1e6}
+
+
+def written(out: BinaryIO, made: Iterable[tuple[bytes, int, int]]) -> dict[str, Any]:
+    """Write tracks, each with its postings and spectrogram frames; how much they are together."""
+    n_tracks = n_postings = n_frames = 0
+    for packed, postings, frames in made:
+        out.write(packed)
+        n_tracks, n_postings, n_frames = n_tracks + 1, n_postings + postings, n_frames + frames
+    hours = n_frames / frames_per_s(CONFIG.fingerprint) / 3600
+    return {"tracks": n_tracks, "hours": round(hours, 1), "postings": n_postings}
 
 
 def _frame(sources: Sources, number: int) -> tuple[bytes, int, int]:
@@ -123,16 +119,6 @@ def _write(found: dict[str, Any]) -> None:
         "",
     ]
     report.write("bulk_load", found, "\n".join(lines))
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("--tracks", type=int, default=5000)
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="that make the file")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ stream is made once, and sent again by later runs. Writes bulk_stream.md and .js
 import argparse
 import asyncio
 import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -31,6 +29,7 @@ from fpserver.terms import Constellation, Hearing, Metadata, TrackPeaks
 from fpserver.web.media import FINGERPRINT
 from loadtest import report
 from loadtest.accuracy.run import say
+from loadtest.bulk_load import written
 from loadtest.corpus import Recording, music, thirds
 from loadtest.scale.heard import CONFIG, readable_thirds, track_constellation
 from loadtest.scale.synthetic import Sources, synthetic_dense
@@ -62,13 +61,7 @@ def main() -> None:
             found = made | asyncio.run(_send(server, file))
     if found["counts"] != {"indexed": made["tracks"]}:
         raise RuntimeError(f"not all {made['tracks']} tracks came in: {found['counts']}")
-    found |= {
-        "postings_per_s": round(made["postings"] / found["seconds"]),
-        "hours_per_s": round(made["hours"] / found["seconds"], 2),
-        "setting": f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
-        f"{time.strftime('%Y-%m-%d')}",
-    }
-    _write(found)
+    _write(found | report.rates(made, found["seconds"]))
 
 
 def _make(file: Path, args: argparse.Namespace) -> dict[str, Any]:
@@ -79,19 +72,9 @@ def _make(file: Path, args: argparse.Namespace) -> dict[str, Any]:
     material = Material(
         sources=Sources.of([peaks for peaks, _ in heard]), dense=[dense for _, dense in heard]
     )
-    n_postings = n_frames = 0
     with file.open("wb") as out, ProcessPoolExecutor(args.processes, mp_context=get_context("fork")) as pool:
-        for body, postings, frames in pool.map(
-            partial(_body, material), range(1, args.tracks + 1), chunksize=50
-        ):
-            out.write(body)
-            n_postings, n_frames = n_postings + postings, n_frames + frames
-    return {
-        "tracks": args.tracks,
-        "hours": round(n_frames / frames_per_s(CONFIG.fingerprint) / 3600, 1),
-        "postings": n_postings,
-        "file_mb": file.stat().st_size / 1e6,
-    }
+        made = written(out, pool.map(partial(_body, material), range(1, args.tracks + 1), chunksize=50))
+    return made | {"file_mb": file.stat().st_size / 1e6}
 
 
 def _heard(recording: Recording) -> tuple[TrackPeaks, Constellation]:
@@ -166,12 +149,7 @@ def _write(found: dict[str, Any]) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("--tracks", type=int, default=1000)
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="that make the bodies")
+    parser = report.arguments(__doc__, tracks=1000)
     parser.add_argument("--keep", type=Path, help="a file to make the stream in, or to take it from")
     return parser.parse_args()
 

@@ -11,8 +11,6 @@ Writes ingest_rate.md and .json to loadtest/results/.
 import argparse
 import asyncio
 import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Sequence
@@ -41,10 +39,9 @@ ROUNDS = 3
 
 def main() -> None:
     """Measure and write."""
-    args = _arguments()
+    args = report.arguments(__doc__, tracks=40).parse_args()
     found: dict[str, Any] = {
-        "setting": f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
-        f"{time.strftime('%Y-%m-%d')}",
+        "setting": report.machine(),
     }
     for kind, mono in (("one channel", True), ("as they are", False)):
         with tempfile.TemporaryDirectory() as folder:
@@ -132,16 +129,6 @@ def _write(found: dict[str, Any]) -> None:
                 f"| {files} | round {i}: processor time, s | {alone} | {whole:.1f} | {alone / whole:.2f} |"
             )
     report.write("ingest_rate", found, "\n".join([*lines, ""]))
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("--tracks", type=int, default=40)
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -157,12 +157,11 @@ def whiten(decibels: Spectrogram, out: Spectrogram | None = None) -> Spectrogram
 
 
 def _running_maximum(values: npt.NDArray[np.float32], half_width: int) -> npt.NDArray[np.float32]:
-    """Along the first axis, the largest within ±half_width; the same shape.
+    """The largest within ±half_width of each of some values in a row.
 
     The largest of 2, 4, 8, … at a time, then of two overlapping runs: a fifth of the time of scipy's filter.
     """
-    edges = [(half_width, half_width), *[(0, 0)] * (values.ndim - 1)]
-    largest, run = np.pad(values, edges, constant_values=-np.inf), 1
+    largest, run = np.pad(values, half_width, constant_values=-np.inf), 1
     while run <= half_width:
         largest = np.maximum(largest[:-run], largest[run:])
         run *= 2

@@ -166,7 +166,9 @@ def _packed_levels(levels: CellLevels) -> bytes:
 
 
 _SHIFTS = np.arange(0, 8, 2, dtype=np.uint8)
-_CELLS_OF_BYTE = (np.arange(256)[:, None] >> _SHIFTS & 3).astype(np.uint8).view(np.uint32).ravel()
+_CELLS_OF_BYTE = (
+    (np.arange(256)[:, None] >> _SHIFTS & _CELLS_PER_BYTE - 1).astype(np.uint8).view(np.uint32).ravel()
+)
 
 
 def _detail(fields: dict[str, Any], n_frames: int, config: FingerprintConfig) -> Detail | None:

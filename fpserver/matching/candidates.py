@@ -69,12 +69,17 @@ def hits_of(
     list_length = np.bincount(found.hash_index, minlength=len(n_asking))
     within = _within(list_length * n_asking, max_hits)
     share = np.maximum(list_length, 1) / max(found.n_indexed, len(found), 1)
-    packed, begins = voting.hits(
+    if warp_of is None:
+        warp_of = np.zeros(len(query_offset), np.int64)
+    n_hits = np.where(within, list_length, 0)[hash_of_landmark]  # of each landmark
+    begins = np.cumsum(np.append(0, np.bincount(warp_of, n_hits, minlength=len(warps)))).astype(np.int64)
+    packed = voting.hits(
         (found.hash_index, found.track_id, found.offset),
         (landmarks, first, np.where(within, n_asking, 0)),
         query_offset,
-        np.zeros(len(query_offset), np.int64) if warp_of is None else warp_of,
+        warp_of,
         np.array([warp.speed for warp in warps]),
+        begins,
     )
     return Hits(packed=packed, begins=begins, weight=-np.log(share) / WEIGHT_SCALE, warps=warps)
 

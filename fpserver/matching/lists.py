@@ -46,9 +46,10 @@ class Lists:
             found: of these.
         """
         left_out = np.zeros(len(hashes), np.int64)
-        left_out[np.searchsorted(hashes, asked)] = found.left_out
+        place = np.searchsorted(hashes, asked)
+        left_out[place] = found.left_out
         pieces = [_within(hashes, *answer) for answer in self.answers]
-        pieces.append((np.searchsorted(hashes, asked)[found.hash_index], found.track_id, found.offset))
+        pieces.append((place[found.hash_index], found.track_id, found.offset))
         hash_index, track_id, offset = (np.concatenate(columns) for columns in zip(*pieces, strict=True))
         return Lookup(
             hash_index=hash_index,

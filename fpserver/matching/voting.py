@@ -34,7 +34,8 @@ def hits(
     query_offset: Frames,
     warp_of: Indices,
     speeds: Floats,
-) -> tuple[Indices, Indices]:
+    begins: Indices,
+) -> Indices:
     """One hit for each posting and each landmark that asked for it; those under the first warp first, and so on.
 
     Args:
@@ -44,20 +45,13 @@ def hits(
         query_offset: of each landmark.
         warp_of: under which warp each landmark was made.
         speeds: of each warp.
+        begins: where the hits of each warp begin, and their number at the end.
 
     Returns:
-        Hits, unsorted, and where those of each warp begin, with their number at the end.
+        Hits, those of a warp unsorted.
     """
     hash_index, track_id, offset = found
     landmarks, first, n_asking = asking
-    length = np.zeros(len(first), np.int64)
-    for i in range(len(hash_index)):
-        length[hash_index[i]] += 1
-    begins = np.zeros(len(speeds) + 1, np.int64)
-    for hash_ in range(len(first)):
-        for k in range(first[hash_], first[hash_] + n_asking[hash_]):
-            begins[warp_of[landmarks[k]] + 1] += length[hash_]
-    begins = np.cumsum(begins)
     keys, at = np.empty(begins[-1], np.int64), begins.copy()
     for i in range(len(hash_index)):
         hash_ = hash_index[i]
@@ -67,7 +61,7 @@ def hits(
             alignment = int(np.rint(offset[i] - speeds[warp] * query_offset[landmark])) + ALIGNMENT_BIAS
             keys[at[warp]] = (((track_id[i] << ALIGNMENT_BITS) | alignment) << HASH_BITS) | hash_
             at[warp] += 1
-    return keys, begins
+    return keys
 
 
 def summits(hits: Indices, weight: Floats, limit: int) -> tuple[Indices, Floats, Indices, Indices, Indices]:
@@ -144,5 +138,5 @@ def _apart(bins: Indices, order: Indices, limit: int) -> Indices:
 def warm_up() -> None:
     """Have all of it compiled, or read from where it was kept, so that no clip waits for it."""
     columns, frames, weight = np.zeros(1, np.int64), np.zeros(1, np.int32), np.ones(1)
-    keys, _ = hits((columns, columns, frames), (columns, columns, columns), frames, columns, weight)
+    keys = hits((columns, columns, frames), (columns, columns, columns), frames, columns, weight, columns)
     summits(keys, weight, 1)

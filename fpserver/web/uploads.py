@@ -18,10 +18,10 @@ from typing import BinaryIO, TypeVar
 from aiohttp import StreamReader
 
 from fpserver.errors import AudioEmpty, AudioTooLarge, BodyTooLarge, Overloaded, UploadTimeout
+from fpserver.fingerprint.wire import HEAD_BYTES
 
 READ_BYTES = 2**16
 WRITE_BYTES = 2**20  # one hop into a thread per MiB, and none while a clip arrives
-HEAD_BYTES = 64  # of an upload, kept in memory
 STALE_S = 86400.0
 PART = ".part"
 

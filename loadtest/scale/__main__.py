@@ -14,8 +14,6 @@ import csv
 import gzip
 import io
 import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -28,6 +26,7 @@ from typing import Any
 
 from fpserver.fingerprint.constellation import frames_per_s
 from fpserver.terms import TrackPeaks
+from loadtest import report
 from loadtest.accuracy.answers import CACHE, KeptFile, digest
 from loadtest.accuracy.clips import studio
 from loadtest.accuracy.judge import Judge
@@ -90,7 +89,7 @@ def main() -> None:
         kept = KeptFile(args.cache / f"scale-{digest(*setting)}.jsonl", Asked, "key")
         held: dict[str, Any] = {}
         for n in args.tracks:
-            some = [each for each in chunks if each.first_id + each.n_tracks - 1 <= len(real) + n]
+            some = stock.up_to(chunks, len(real) + n)
             todo = [
                 (i, each.hearing)
                 for i, each in enumerate(heard)
@@ -172,8 +171,7 @@ def _setting(args: argparse.Namespace, parts: Thirds, seconds: float) -> list[st
         "A synthetic track has the length of a real one and is spliced from parts of real ones, each backwards, at a "
         "tempo of its own, a quarter of them moved by one or two semitones. They are made of "
         f"{len(parts.tuning) + len(more)} tracks of other clusters than those of any clip.",
-        f"Seed {args.seed}, {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
-        f"{time.strftime('%Y-%m-%d')}, {seconds / 60:.0f} min.",
+        f"Seed {args.seed}, {report.machine()}, {seconds / 60:.0f} min.",
     ]
 
 

@@ -11,7 +11,6 @@ the same cores. Writes serving.md, serving.json and serving.png to loadtest/resu
 import argparse
 import asyncio
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -84,14 +83,13 @@ def main() -> None:
         (work / "stock").mkdir()
         chunks = stock.write_all(work / "stock", track_of, ends, CONFIG.fingerprint, processes=args.processes)
         for n in args.tracks:
-            some = [each for each in chunks if each.first_id + each.n_tracks - 1 <= len(real) + n]
+            some = stock.up_to(chunks, len(real) + n)
             measuring = _size(some, bodies, work / f"store{n}", args, at_random=n in args.arriving)
             sizes[str(n)] = asyncio.run(measuring)
             say(f"{n} synthetic tracks: measured")
     whole = {
         "setting": f"{len(real)} real tracks among synthetic ones. {args.web} web processes. Seed {args.seed}, "
-        f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
-        f"{time.strftime('%Y-%m-%d')}, {(time.perf_counter() - begin) / 60:.0f} min.",
+        f"{report.machine()}, {(time.perf_counter() - begin) / 60:.0f} min.",
         "clips": args.clips,
         "cores": os.cpu_count(),
         "sizes": sizes,
@@ -182,9 +180,7 @@ def _waited(server: Server, store: int, bodies: Mapping[str, Sequence[Body]]) ->
         asyncio.run(one_by_one(server.address, some[:10]))  # what is compiled or read once is there
         with cpu_of(server, store) as cpu:
             replies = asyncio.run(one_by_one(server.address, some))
-        found[name] = _replies(replies) | {
-            "cpu_ms": {part: round(1e3 * s / len(some), 2) for part, s in cpu.items()}
-        }
+        found[name] = _replies(replies) | {"cpu_ms": _ms_a_clip(cpu, len(some))}
     return found
 
 
@@ -202,6 +198,10 @@ def _replies(replies: Sequence[Reply]) -> dict[str, Any]:
     }
 
 
+def _ms_a_clip(cpu_s: Mapping[str, float], n_clips: int) -> dict[str, float]:
+    return {part: round(1e3 * seconds / max(1, n_clips), 2) for part, seconds in cpu_s.items()}
+
+
 def _costly(server: Server, store: int) -> dict[str, Any]:
     """Sounds made to cost much, a minute of each."""
     found = {}
@@ -211,7 +211,7 @@ def _costly(server: Server, store: int) -> dict[str, Any]:
         with cpu_of(server, store) as cpu:
             replies = asyncio.run(one_by_one(server.address, [body] * N_COSTLY))
         found[name] = _replies(replies) | {
-            "cpu_ms": {part: round(1e3 * s / N_COSTLY, 2) for part, s in cpu.items()},
+            "cpu_ms": _ms_a_clip(cpu, N_COSTLY),
             "peak_mb": {part: round(n / 1e6) for part, n in server.peak_bytes().items()},
         }
     return found
@@ -264,7 +264,7 @@ def _at_rate(
     return _replies(replies) | {
         "rate": rate,
         "served_per_s": round(served / took_s, 1),
-        "cpu_ms": {part: round(1e3 * s / max(1, served), 2) for part, s in cpu.items()},
+        "cpu_ms": _ms_a_clip(cpu, served),
     }
 
 

@@ -97,6 +97,11 @@ def _write(job: tuple[Path, range]) -> Chunk:
     return write(job[0], track_of, job[1], config)
 
 
+def up_to(chunks: Iterable[Chunk], track_id: int) -> list[Chunk]:
+    """Those whose tracks have ids up to this one."""
+    return [each for each in chunks if each.first_id + each.n_tracks - 1 <= track_id]
+
+
 def postings_of(chunks: Sequence[Chunk], *, n_ranges: int = N_RANGES) -> Iterator[Postings]:
     """All postings, a hash range at a time."""
     bounds = _bounds(chunks[0], n_ranges)
