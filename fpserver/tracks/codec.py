@@ -10,13 +10,12 @@ None is absent), and
 Text is UTF-8; names of files that are not survive by `surrogateescape`.
 """
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgpack
 
-from fpserver.terms import METADATA_FIELDS, Batch, Metadata, Submission, Track, TrackStatus
+from fpserver.terms import METADATA_FIELDS, Batch, Metadata, Submission, Track, TrackStatus, fold
 
 SEPARATOR = "\x1f"
 
@@ -27,9 +26,9 @@ def pack(value: Any) -> bytes:
     return packed
 
 
-def fold(text: str | None) -> str:
-    """Text as it is compared: letter case and compatibility forms make no difference."""
-    return unicodedata.normalize("NFKC", text or "").casefold().replace(SEPARATOR, " ")
+def piece(text: str | None) -> str:
+    """A piece of `search`: text as it is compared, without the sign that parts pieces."""
+    return fold(text).replace(SEPARATOR, " ")
 
 
 def record(submission: Submission) -> dict[str, str]:
@@ -40,7 +39,7 @@ def record(submission: Submission) -> dict[str, str]:
         "source": submission.source,
         "place": submission.place,
         "content_sha256": submission.content_sha256,
-        "search": SEPARATOR.join(fold(value) for _, value in submission.metadata.items()),
+        "search": SEPARATOR.join(piece(value) for _, value in submission.metadata.items()),
     }
 
 

@@ -24,6 +24,9 @@ STATUS: Mapping[type[FpserverError], int] = {
     errors.SourceMissing: 500,  # an upload of ours has gone
     errors.FingerprintInvalid: 422,
     errors.FingerprintForeign: 422,
+    errors.NotDescribed: 409,
+    errors.LengthsDiffer: 422,
+    errors.MapFailed: 422,
     errors.TrackNotFound: 404,
     errors.BatchNotFound: 404,
     errors.Conflict: 409,
