@@ -44,8 +44,9 @@ _starting = threading.Lock()  # `_modest_owner` changes what the whole process s
 class Child:
     """The owner's handle: `start`, `call` and `close` by one thread at a time, `kill` by any at any time."""
 
-    def __init__(self, *, memory_limit_bytes: int) -> None:
+    def __init__(self, *, memory_limit_bytes: int, niceness: int = 0) -> None:
         self._memory_limit_bytes = memory_limit_bytes
+        self._niceness = niceness
         self._lock = threading.Lock()  # of the next three
         self._killed = False
         self._process: BaseProcess | None = None
@@ -74,7 +75,7 @@ class Child:
     def _launch(self) -> None:
         context = multiprocessing.get_context("forkserver")
         pipe, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self._memory_limit_bytes), daemon=True)
+        process = context.Process(target=_work, args=(theirs, self._memory_limit_bytes, self._niceness), daemon=True)
         try:
             process.start()
         finally:
@@ -152,9 +153,10 @@ def _modest_owner() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, heard)
 
 
-def _work(pipe: Connection, memory_limit_bytes: int) -> None:
+def _work(pipe: Connection, memory_limit_bytes: int, niceness: int) -> None:
     """The child's life: confine itself, say that it is ready, do jobs until the owner hangs up."""
     _confine(memory_limit_bytes)
+    os.nice(niceness)
     pipe.send(None)
     while True:
         try:

@@ -35,13 +35,24 @@ PRELOAD = (
 class DspPool:
     """`processes` children of at most `memory_limit_bytes` of address space each; `async with` starts them.
 
+    Children with a `niceness` above 0 give way to everything else on the machine.
+
     With 0 processes it starts nothing and refuses work: for owners that only read. `preload` names the modules
     that Python's fork server loads once; a process has one fork server, so the list of its first pool counts.
     """
 
-    def __init__(self, *, processes: int, memory_limit_bytes: int, preload: Sequence[str] = PRELOAD) -> None:
+    def __init__(
+        self,
+        *,
+        processes: int,
+        memory_limit_bytes: int,
+        niceness: int = 0,
+        preload: Sequence[str] = PRELOAD,
+    ) -> None:
         self._preload = list(preload)
-        self._children = [Child(memory_limit_bytes=memory_limit_bytes) for _ in range(processes)]
+        self._children = [
+            Child(memory_limit_bytes=memory_limit_bytes, niceness=niceness) for _ in range(processes)
+        ]
         self._free: asyncio.Queue[Child] = asyncio.Queue()
         self._threads = ThreadPoolExecutor(max(1, processes), thread_name_prefix="dsp-pool")
         self._calls: set[threading.Event] = set()  # of running jobs: set to stop one

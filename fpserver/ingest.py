@@ -31,6 +31,7 @@ from fpserver.keeping import Keeper, add_together, all_of, claim_audio, commit, 
 from fpserver.services import Services
 from fpserver.terms import (
     PENDING,
+    DescriptionStatus,
     Fingerprint,
     Heard,
     Metadata,
@@ -81,7 +82,7 @@ async def submit(
     submitted = await services.tracks.submit(submissions, now=time.time(), batch_id=batch_id)
     for submission, outcome in zip(submissions, submitted, strict=True):
         if outcome.duplicate:
-            _drop_spooled(submission.source)
+            drop_spooled(submission.source)
     return submitted
 
 
@@ -95,8 +96,9 @@ async def index_track(services: Services, track: Track, *, keeper: Keeper) -> Tr
         StoreUnavailable, Overloaded: the track has not ended; it must be tried again.
         AudioCrash, Conflict: the same, as long as it has attempts left.
     """
+    next_: DescriptionStatus | None = None
     try:
-        status = await _index(services, track, keeper)
+        status, next_ = await _index(services, track, keeper)
         code = ""
     except NOT_THE_RECORDINGS_FAULT:
         raise
@@ -108,12 +110,16 @@ async def index_track(services: Services, track: Track, *, keeper: Keeper) -> Tr
         log.info(
             "ingest.failed", track_id=track.track_id, source=track.source, code=code, reason=error.message
         )
-    _drop_spooled(track.source)
+    if next_ is not DescriptionStatus.WAITING:
+        drop_spooled(track.source)
     metrics.INGESTED.labels(status.value, code).inc()
     return status
 
 
-async def _index(services: Services, track: Track, keeper: Keeper) -> TrackStatus:
+async def _index(
+    services: Services, track: Track, keeper: Keeper
+) -> tuple[TrackStatus, DescriptionStatus | None]:
+    """How it ended, and what comes next if it is indexed."""
     config, track_id = services.config, track.track_id
     path = path_of(track.source)
     if not await asyncio.to_thread(path.is_file):
@@ -126,19 +132,29 @@ async def _index(services: Services, track: Track, keeper: Keeper) -> TrackStatu
             f"recording of {hearing.duration_s:.1f} s has no landmarks, only {len(hearing.constellation)} peaks: "
             "silence, steady tones and single sounds cannot be recognised"
         )
+    description = _description(services, is_audio=hearing.is_audio)
     status = await keeper.keep(
         Heard(
             track_id=track_id,
             fingerprint=fingerprint,
             constellation=hearing.constellation,
             duration_s=hearing.duration_s,
+            description=description,
         )
     )
     if status is TrackStatus.INDEXED:
         for stage, seconds in hearing.timings_s.items():
             metrics.STAGE_SECONDS.labels("ingest", stage).observe(seconds)
         metrics.INGESTED_AUDIO_SECONDS.inc(hearing.duration_s)
-    return status
+        return status, description
+    return status, None
+
+
+def _description(services: Services, *, is_audio: bool) -> DescriptionStatus | None:
+    """What comes next for an indexed track."""
+    if not services.config.features.parts:
+        return None
+    return DescriptionStatus.WAITING if is_audio else DescriptionStatus.NO_AUDIO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +193,14 @@ async def adopt(services: Services, recordings: Sequence[Known]) -> list[Submitt
     own = {track_id: each for track_id, each in to_add.items() if holders[track_id] == track_id}
     await add_together(services, {track_id: each.fingerprint for track_id, each in own.items()})
     commits = [
-        commit(services, track_id, each.fingerprint, each.duration_s, holder=holders[track_id])
+        commit(
+            services,
+            track_id,
+            each.fingerprint,
+            each.duration_s,
+            holder=holders[track_id],
+            description=_description(services, is_audio=False),
+        )
         for track_id, each in to_add.items()
     ]
     ended = {
@@ -200,8 +223,9 @@ async def delete_track(services: Services, track_id: int) -> None:
     """
     track = await services.tracks.mark_deleting(track_id, now=time.time())
     await cut(services, track_id)
+    await services.descriptions.remove(track_id)
     await services.tracks.forget(track_id)
-    _drop_spooled(track.source)
+    drop_spooled(track.source)
 
 
 async def resume_deletes(services: Services) -> int:
@@ -216,7 +240,7 @@ async def resume_deletes(services: Services) -> int:
 
 
 async def sweep_spool(services: Services, *, now: float) -> int:
-    """Remove uploads whose tracks have ended: a worker that died between the two has left them. How many."""
+    """Remove uploads that nobody needs any more: a worker that died at the wrong moment has left them. How many."""
     old = await asyncio.to_thread(_kept_since, spool_dir(services.config), now - SPOOL_KEPT_S)
     if not old:
         return 0
@@ -226,6 +250,10 @@ async def sweep_spool(services: Services, *, now: float) -> int:
             filters = TrackFilter(status=status)
             tracks, after = await services.tracks.page(after=after, limit=200, filters=filters)
             old -= {path_of(track.source) for track in tracks}
+    waiting = await services.undescribed.waiting(place_of(services.config))
+    for first in range(0, len(waiting), 200):
+        tracks_here = await services.tracks.get(waiting[first : first + 200])
+        old -= {path_of(track.source) for track in tracks_here.values()}
     for path in old:
         path.unlink(missing_ok=True)
     return len(old)
@@ -250,6 +278,7 @@ def path_of(source: str) -> Path:
     return Path(source.partition(":")[2])
 
 
-def _drop_spooled(source: str) -> None:
+def drop_spooled(source: str) -> None:
+    """Remove the file of a source that was uploaded."""
     if source.startswith("spool:"):
         path_of(source).unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from fpserver import duplicates, metrics
 from fpserver.errors import Conflict, StoreUnavailable
 from fpserver.fingerprint.landmarks import track_landmarks
 from fpserver.services import Services
-from fpserver.terms import Fingerprint, Heard, TrackPeaks, TrackStatus
+from fpserver.terms import DescriptionStatus, Fingerprint, Heard, TrackPeaks, TrackStatus
 from fpserver.thinking import think
 
 T = TypeVar("T")
@@ -89,7 +89,14 @@ async def _keep_together(services: Services, company: Sequence[Heard]) -> dict[i
     new = [track_id for track_id in _own(holders) if track_id in ending]
     await add_together(services, {track_id: by_id[track_id].fingerprint for track_id in new})
     commits = [
-        commit(services, track_id, each.fingerprint, each.duration_s, holder=holders[track_id])
+        commit(
+            services,
+            track_id,
+            each.fingerprint,
+            each.duration_s,
+            holder=holders[track_id],
+            description=each.description,
+        )
         for track_id, each in ending.items()
     ]
     statuses = await all_of(commits)
@@ -143,14 +150,24 @@ async def cut(services: Services, track_id: int) -> None:
 
 
 async def commit(
-    services: Services, track_id: int, fingerprint: Fingerprint, duration_s: float, *, holder: int
+    services: Services,
+    track_id: int,
+    fingerprint: Fingerprint,
+    duration_s: float,
+    *,
+    holder: int,
+    description: DescriptionStatus | None,
 ) -> TrackStatus:
     """Make a track whose fingerprint is written an answer; or a duplicate of its holder."""
     if holder != track_id:
         await services.tracks.mark_duplicate(track_id, holder, now=time.time())
         return TrackStatus.DUPLICATE
     committed = await services.tracks.mark_indexed(
-        track_id, n_landmarks=len(fingerprint.landmarks), duration_s=duration_s, now=time.time()
+        track_id,
+        n_landmarks=len(fingerprint.landmarks),
+        duration_s=duration_s,
+        now=time.time(),
+        description=description,
     )
     if not committed:  # cancelled or deleted while it was heard
         await services.index.remove(track_id, fingerprint.landmarks)

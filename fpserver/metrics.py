@@ -45,6 +45,12 @@ SHARD_ERRORS = Counter("fpserver_shard_errors_total", "Round trips to an index n
 INGESTED = Counter(
     "fpserver_ingested_total", "Tracks that ended in the worker, by status and error code", ["status", "code"]
 )
+DESCRIBED = Counter(
+    "fpserver_described_total", "Descriptions that ended in the worker, by status and error code", ["status", "code"]
+)
+UNDESCRIBED = Gauge(
+    "fpserver_undescribed", "Tracks that wait for a description, by place", ["place"], multiprocess_mode="mostrecent"
+)
 INGESTED_AUDIO_SECONDS = Counter("fpserver_ingested_audio_seconds_total", "Seconds of audio indexed")
 RECEIVED_BYTES = Counter("fpserver_received_bytes_total", "Bytes of uploads received", ["kind"])
 POOL_PROCESSES = Gauge("fpserver_pool_processes", "Decoding processes", multiprocess_mode="livesum")

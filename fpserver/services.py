@@ -10,10 +10,12 @@ from fpserver.dsp_pool import DspPool
 from fpserver.fingerprint.stamp import stamp
 from fpserver.index.store import FUNCTIONS as INDEX_FUNCTIONS
 from fpserver.index.store import Index
+from fpserver.similarity.store import Descriptions
 from fpserver.store.connect import Client, load_functions, open_store
 from fpserver.tracks.backlog import Backlog
 from fpserver.tracks.catalogue import FUNCTIONS as TRACKS_FUNCTIONS
 from fpserver.tracks.catalogue import Tracks
+from fpserver.tracks.undescribed import Undescribed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,8 @@ class Services:
     index: Index
     tracks: Tracks
     backlog: Backlog
+    undescribed: Undescribed
+    descriptions: Descriptions
     pool: DspPool
 
 
@@ -50,6 +54,10 @@ async def open_services(config: Config, *, pool_processes: int) -> AsyncIterator
             index=index,
             tracks=Tracks(client, config.tracks),
             backlog=Backlog(client, config.tracks),
+            undescribed=Undescribed(client, config.tracks),
+            descriptions=Descriptions(
+                client, n_shards=config.index.n_shards, timeout_s=config.redis.timeout_s
+            ),
             pool=pool,
         )
 

@@ -108,6 +108,7 @@ class Hearing:
     duration_s: float
     truncated: bool
     timings_s: dict[str, float]
+    is_audio: bool = True  # False: a fingerprint was unpacked, nobody has heard anything
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +119,7 @@ class Heard:
     fingerprint: Fingerprint
     constellation: Constellation
     duration_s: float
-    to_be_described: bool = False  # its recording is at hand, and descriptions are wanted
+    description: "DescriptionStatus | None" = None  # whether it is to be described next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,6 +336,7 @@ class Track:
     batch_id: str | None = None
     description: DescriptionStatus | None = None  # None: nobody has asked for one
     described: frozenset[str] = frozenset()  # the parts that are stored, of `PARTS`
+    description_version: int | None = None  # of their layout
     facts: Mapping[str, float] = field(default_factory=dict)
     key: str | None = None
     description_code: str | None = None  # why it failed

@@ -12,7 +12,7 @@ TERMS = {"terms", "errors", "config"}
 FOUNDATION = TERMS | {"metrics", "files", "log", "descriptors"}
 PURE = {"fingerprint", "matching", "features"}
 EDGES = {"audio", "index", "tracks", "store", "similarity"}
-JOURNEYS = {"identify", "search", "ingest", "keeping", "duplicates"}
+JOURNEYS = {"identify", "search", "ingest", "keeping", "duplicates", "descriptions"}
 
 # place → what it may import besides itself
 PLAN: dict[str, set[str]] = {
@@ -37,10 +37,22 @@ PLAN: dict[str, set[str]] = {
     "dsp_child": {"errors"},
     "dsp_pool": {"dsp_child", "errors"},
     "hearing": TERMS | {"audio", "fingerprint"},
-    "services": FOUNDATION | {"dsp_pool", "fingerprint", "index", "tracks", "store"},
+    "services": FOUNDATION | {"dsp_pool", "fingerprint", "index", "tracks", "store", "similarity"},
     **dict.fromkeys(
         JOURNEYS,
-        FOUNDATION | PURE | {"services", "hearing", "thinking", "tracks", "duplicates", "keeping", "search"},
+        FOUNDATION | PURE | {
+            "services",
+            "hearing",
+            "thinking",
+            "tracks",
+            "duplicates",
+            "keeping",
+            "search",
+            "describing",
+            "dsp_pool",
+            "ingest",
+            "similarity",
+        },
     ),
     "exchange": FOUNDATION | PURE | {"ingest", "services", "thinking", "tracks"},
     "worker": FOUNDATION | JOURNEYS | {"services"},

@@ -163,7 +163,17 @@ def _cataloguing(commands: Any) -> None:
         commands, "import", "catalogue.import_", "take in the tracks of a file that export has written"
     )
     import_.add_argument("file", type=Path, metavar="FILE")
-    for command in (ingest, tracks, remove, export, import_):
+    describe = _add(
+        commands, "describe", "describing.run", "describe tracks whose descriptions lack something"
+    )
+    describe.add_argument(
+        "--again", action="store_true", help="all whose files are here, also those that lack nothing"
+    )
+    describe.add_argument("--leave", action="store_true", help="leave it to a worker, and return at once")
+    describe.add_argument(
+        "--processes", dest="worker_processes", type=int, metavar="N", help="decoding processes"
+    )
+    for command in (ingest, tracks, remove, export, import_, describe):
         command.set_defaults(quiet=True)
 
 

@@ -117,7 +117,12 @@ def unpack(body: bytes, config: FingerprintConfig, *, min_s: float, max_s: float
         if detail:
             detail = Detail(between=_cut(detail.between, n_kept), levels=detail.levels[:n_kept])
     return Hearing(
-        constellation=peaks, detail=detail, duration_s=duration_s, truncated=truncated, timings_s={}
+        constellation=peaks,
+        detail=detail,
+        duration_s=duration_s,
+        truncated=truncated,
+        timings_s={},
+        is_audio=False,
     )
 
 

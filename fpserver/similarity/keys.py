@@ -1,7 +1,7 @@
 """Every key of descriptions, so that the store can be read with this page at hand.
 
     fp:{7}:d:<track_id>     hash     a track's description: a field per part (codec.py)
-    fp:similarity:scales    string   what was learned from the catalogue (scales.py)
+    fp:similarity:scales    hash     what was learned from the catalogue (scales.py), and its version
     fp:similarity:learning  string   there while somebody learns; it expires
     fp:similarity:filling   string   there while somebody fills the engine that all share; it expires
 

@@ -77,22 +77,31 @@ class Descriptions:
             if (moments := codec.unpack_moments(packed)) is not None
         }
 
+    async def scales_version(self) -> str | None:
+        """The version of what was learned last; None: nothing yet.
+
+        Raises:
+            StoreUnavailable: the store did not answer.
+        """
+        version = await self._ask("HGET", keys.SCALES, "version")
+        return None if version is None else bytes(version).decode()
+
     async def scales(self) -> bytes | None:
         """What was learned last, as it was put; None: nothing yet.
 
         Raises:
             StoreUnavailable: the store did not answer.
         """
-        reply: bytes | None = (await self._demand([Call(key=keys.SCALES, command=("GET", keys.SCALES))]))[0]
-        return reply
+        packed: bytes | None = await self._ask("HGET", keys.SCALES, "scales")
+        return packed
 
-    async def put_scales(self, packed: bytes) -> None:
+    async def put_scales(self, packed: bytes, *, version: str) -> None:
         """Keep what was learned, in the place of what there was.
 
         Raises:
             StoreUnavailable: the store did not answer; repeat it.
         """
-        await self._demand([Call(key=keys.SCALES, command=("SET", keys.SCALES, packed))])
+        await self._ask("HSET", keys.SCALES, "version", version, "scales", packed)
 
     @asynccontextmanager
     async def turn(self, key: str, *, for_s: float) -> AsyncIterator[bool]:
@@ -102,19 +111,21 @@ class Descriptions:
             StoreUnavailable: the store did not answer.
         """
         token = secrets.token_hex(8).encode()
-        take = Call(key=key, command=("SET", key, token, "NX", "PX", round(1000 * for_s)))
-        mine = (await self._demand([take]))[0] is not None
+        mine = await self._ask("SET", key, token, "NX", "PX", round(1000 * for_s)) is not None
         try:
             yield mine
         finally:
             if mine:
                 with suppress(StoreUnavailable):  # it expires
-                    if (await self._demand([Call(key=key, command=("GET", key))]))[0] == token:
-                        await self._demand([Call(key=key, command=("DEL", key))])
+                    if await self._ask("GET", key) == token:
+                        await self._ask("DEL", key)
 
     def _call(self, track_id: int, command: str, *words: str | bytes) -> Call:
         key = keys.description(track_id, n_shards=self._n_shards)
         return Call(key=keys.shard(track_id, n_shards=self._n_shards), command=(command, key, *words))
+
+    async def _ask(self, command: str, key: str, *words: str | bytes | int) -> Any:
+        return (await self._demand([Call(key=key, command=(command, key, *words))]))[0]
 
     async def _demand(self, calls: Sequence[Call]) -> list[Any]:
         return await self._nodes.demand(calls, timeout_s=self._timeout_s)

@@ -173,16 +173,16 @@ class Tracks:
         n_landmarks: int,
         duration_s: float,
         now: float,
-        to_be_described: bool = False,
+        description: DescriptionStatus | None = None,
     ) -> bool:
-        """The commit point: from here on the track is an answer, and waits to be described if it is to be.
+        """The commit point: from here on the track is an answer; and waits to be described, or cannot be.
 
         False when the track is meanwhile cancelled, deleted or otherwise ended: then what was written of it
         must be removed.
         """
         fields = {"n_landmarks": str(n_landmarks), "duration_s": repr(float(duration_s))}
-        if to_be_described:
-            fields["description"] = DescriptionStatus.WAITING.value
+        if description:
+            fields["description"] = description.value
         return await self._mark(track_id, TrackStatus.INDEXED, fields, now)
 
     async def mark_failed(self, track_id: int, error: FpserverError, *, now: float) -> bool:
@@ -220,6 +220,10 @@ class Tracks:
         """A text that tells this catalogue from any other, also from one that takes its place in the store."""
         await command(self._client, "SET", keys.IDENTITY, secrets.token_hex(8), "NX")
         return bytes(await command(self._client, "GET", keys.IDENTITY)).decode()
+
+    async def n_changed(self) -> int:
+        """How many tracks are or were described."""
+        return int(await command(self._client, "ZCARD", keys.CHANGES))
 
     async def changes(self, *, after: int, limit: int) -> list[tuple[int, int]]:
         """Tracks that were described, edited or removed since: (id, number of its last change), ascending by number."""

@@ -78,6 +78,7 @@ def track(track_id: int, flat: Sequence[bytes]) -> Track:
         batch_id=fields.get("batch_id"),
         description=DescriptionStatus(fields["description"]) if "description" in fields else None,
         described=frozenset(filter(None, fields.get("described", "").split(","))),
+        description_version=int(fields["description_version"]) if "description_version" in fields else None,
         facts={name[len(FACT) :]: float(text) for name, text in fields.items() if name.startswith(FACT)},
         key=fields.get("key"),
         description_code=fields.get("description_code"),
@@ -85,9 +86,11 @@ def track(track_id: int, flat: Sequence[bytes]) -> Track:
     )
 
 
-def description(parts: Iterable[str], facts: Mapping[str, float], key: str | None) -> dict[str, str]:
+def description(
+    parts: Iterable[str], facts: Mapping[str, float], key: str | None, *, version: int
+) -> dict[str, str]:
     """The fields of a record that say what a track was found to sound like."""
-    fields = {"described": ",".join(sorted(parts))}
+    fields = {"described": ",".join(sorted(parts)), "description_version": str(version)}
     fields |= {f"{FACT}{name}": f"{value:.6g}" for name, value in facts.items()}
     return fields if key is None else {**fields, "key": key}
 

@@ -439,13 +439,25 @@ local function renew_descriptions(keys, args)
   return held
 end
 
+-- args: place, now, ids … : begun, and not ended; nobody's fault
+local function give_back_descriptions(keys, args)
+  local waiting = key(keys[1], 'undescribed', args[1])
+  for i = 3, #args do
+    if call('ZSCORE', waiting, args[i]) then
+      call('ZADD', waiting, args[2], args[i])
+      call('HINCRBY', key(keys[1], 'track', args[i]), 'describe_attempts', -1)
+    end
+  end
+  return 1
+end
+
 -- args: id, now, msgpack of fields (facts as "fact:<name>") → 1, or 0 when the track is not indexed any more
 local function mark_described(keys, args)
   local root, id, now, fields = keys[1], args[1], args[2], cmsgpack.unpack(args[3])
   local track = track_of(root, id)
   if not track or track.status ~= 'indexed' then return 0 end
   for name in pairs(track) do
-    if name:find('^fact:') or name:find('^description_') or name == 'key' then
+    if name:find('^fact:') or name:find('^description_') or name == 'key' or name == 'described' then
       call('HDEL', key(root, 'track', id), name)
     end
   end
@@ -665,6 +677,7 @@ redis.register_function('tracks_retry', retry)
 redis.register_function('tracks_want_description', want_description)
 redis.register_function('tracks_claim_description', claim_description)
 redis.register_function('tracks_renew_descriptions', renew_descriptions)
+redis.register_function('tracks_give_back_descriptions', give_back_descriptions)
 redis.register_function('tracks_mark_described', mark_described)
 redis.register_function('tracks_mark_undescribable', mark_undescribable)
 reads('tracks_changes', changes)

@@ -42,6 +42,11 @@ class Undescribed:
         until = repr(now + self._config.claim_idle_s)
         await call(self._client, "renew_descriptions", place, until, *track_ids)
 
+    async def give_back(self, place: str, track_ids: Sequence[int], *, now: float) -> None:
+        """Let others take tracks that one has begun and will not end; that does not count as an attempt."""
+        if track_ids:
+            await call(self._client, "give_back_descriptions", place, repr(now), *track_ids)
+
     async def mark_described(
         self,
         track_id: int,
@@ -49,10 +54,11 @@ class Undescribed:
         *,
         facts: Mapping[str, float],
         key: str | None,
+        version: int,
         now: float,
     ) -> bool:
         """The commit point of a description. False when the track is not indexed any more."""
-        packed = codec.pack(codec.description(parts, facts, key))
+        packed = codec.pack(codec.description(parts, facts, key, version=version))
         return bool(await call(self._client, "mark_described", track_id, repr(now), packed))
 
     async def mark_undescribable(

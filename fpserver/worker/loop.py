@@ -3,8 +3,8 @@
 Recordings are heard by as many lanes as there are decoding processes, and one more so that they are busy while a track
 is written to the index. Fingerprints, which are heard already, have many lanes, so that they are written together.
 A lane holds one claim at a time; claims in hand are renewed, claims of workers that died are taken over, and
-deletes that somebody began are ended. Posting lists that have grown are sealed. The store may go away and come back:
-lanes wait, and lose nothing.
+deletes that somebody began are ended. Posting lists that have grown are sealed. Beside all that, indexed tracks are
+described (describer.py). The store may go away and come back: lanes wait, and lose nothing.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from fpserver.ingest import (
 from fpserver.keeping import AT_ONCE, Keeper
 from fpserver.services import Services
 from fpserver.terms import Claim
+from fpserver.worker.describer import Describer
 
 log = structlog.get_logger()
 
@@ -56,6 +57,7 @@ class Worker:
         self.consumer = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}"
         self.in_hand: dict[str, Claim] = {}
         self._keeper = Keeper(services)
+        self._describer = Describer(services, processes=services.pool.n_processes)
         self._taking = asyncio.Lock()  # one lane at a time waits at the backlog
         self._to_hear = asyncio.Semaphore(services.pool.n_processes + 1)  # recordings in hand
         self._next_take_over = 0.0
@@ -71,6 +73,7 @@ class Worker:
                 group.create_task(self._every(seconds, do, until=ended))
                 for seconds, do in (
                     (claim_idle_s / 4, self._renew),
+                    (claim_idle_s / 4, self._describer.renew),
                     (RESUME_DELETES_S, self._resume_deletes),
                     (SEAL_S, self._seal),
                     (SWEEP_S, self._sweep),
@@ -79,6 +82,7 @@ class Worker:
             ]
             n_lanes = self.services.pool.n_processes + 1 + LIGHT_LANES
             lanes = [group.create_task(self._lane(stop)) for _ in range(n_lanes)]
+            group.create_task(self._describer.run(stop))
             log.info("worker.started", place=self.place, consumer=self.consumer, lanes=n_lanes)
             await stop.wait()
             await asyncio.wait(lanes, timeout=self.services.config.worker.drain_s)

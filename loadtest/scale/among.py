@@ -109,6 +109,8 @@ async def ask(index: Index, hearing: Hearing, config: Config) -> Said:
         index=index,
         tracks=cast(Tracks, _AllIndexed()),
         backlog=cast(Backlog, nobody),
+        undescribed=nobody,
+        descriptions=nobody,
         pool=cast(DspPool, nobody),
     )
     options = IdentifyOptions(limit=LIMIT, explain=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fpserver.errors import AudioSilent
 from fpserver.store.connect import Client
+from fpserver.terms import DescriptionStatus
 from fpserver.tracks import keys
 from fpserver.tracks.backlog import Backlog
 from fpserver.tracks.catalogue import FUNCTIONS, Tracks
@@ -17,8 +18,10 @@ async def test_every_key_is_on_the_page_of_keys(client: Client, tracks: Tracks, 
     await submit(tracks, "a", "b", batch_id=batch_id)
     await tracks.claim_audio(1, "ff")
     await tracks.mark_failed(2, AudioSilent("s"), now=2.0)
-    await tracks.mark_indexed(1, n_landmarks=1, duration_s=1.0, now=2.0, to_be_described=True)
-    await Undescribed(client, CONFIG).mark_described(1, [], facts={}, key=None, now=3.0)
+    await tracks.mark_indexed(
+        1, n_landmarks=1, duration_s=1.0, now=2.0, description=DescriptionStatus.WAITING
+    )
+    await Undescribed(client, CONFIG).mark_described(1, [], facts={}, key=None, version=1, now=3.0)
     await Undescribed(client, CONFIG).want(1, now=4.0)
     await submit(tracks, "c")
     await tracks.identity()

@@ -19,14 +19,18 @@ async def indexed(tracks: Tracks, *names: str, to_be_described: bool = True) -> 
     track_ids = await submit(tracks, *names)
     for track_id in track_ids:
         await tracks.mark_indexed(
-            track_id, n_landmarks=1, duration_s=2.0, now=1.0, to_be_described=to_be_described
+            track_id,
+            n_landmarks=1,
+            duration_s=2.0,
+            now=1.0,
+            description=DescriptionStatus.WAITING if to_be_described else None,
         )
     return track_ids
 
 
 async def describe(undescribed: Undescribed, track_id: int, **facts: float) -> bool:
     return await undescribed.mark_described(
-        track_id, ["timbre", "tonal"], facts=facts, key="A minor", now=3.0
+        track_id, ["timbre", "tonal"], facts=facts, key="A minor", version=1, now=3.0
     )
 
 
@@ -58,14 +62,14 @@ async def test_another_description_leaves_nothing_of_the_one_before(
     await indexed(tracks, "a")
     await undescribed.mark_undescribable(1, DescriptionStatus.FAILED, AudioDamaged("cut"))
     await describe(undescribed, 1, tempo_bpm=100.0)
-    await undescribed.mark_described(1, ["temporal"], facts={"rms_db": -20.0}, key=None, now=4.0)
+    await undescribed.mark_described(1, ["temporal"], facts={"rms_db": -20.0}, key=None, version=2, now=4.0)
     track = await read(tracks, 1)
     assert (dict(track.facts), track.key, track.described) == (
         {"rms_db": -20.0},
         None,
         frozenset({"temporal"}),
     )
-    assert track.description_code is None
+    assert (track.description_code, track.description_version) == (None, 2)
 
 
 async def test_a_track_is_given_to_one_worker_until_its_claim_is_old(
@@ -80,6 +84,15 @@ async def test_a_track_is_given_to_one_worker_until_its_claim_is_old(
     again = await undescribed.claim(PLACE, now=10.0 + 3 * IDLE_S)
     assert again is not None and again.track_id == 1
     assert await undescribed.claim("elsewhere", now=99.0) is None
+
+
+async def test_what_is_given_back_can_be_taken_at_once_and_was_no_attempt(
+    tracks: Tracks, undescribed: Undescribed
+) -> None:
+    await indexed(tracks, "a")
+    for attempt in range(CONFIG.max_attempts + 1):
+        assert await undescribed.claim(PLACE, now=10.0 + attempt / 1000) is not None
+        await undescribed.give_back(PLACE, [1, 7], now=10.0 + attempt / 1000)
 
 
 async def test_a_track_whose_workers_all_died_is_failed_with_the_reason(

@@ -1,0 +1,193 @@
+"""A copy of all descriptions in an engine that searches vectors, kept up to date by the catalogue's own log of changes.
+
+An engine holds vectors made with one version of the scales. When others are learned, a new engine is filled beside the
+one that answers, and takes its place when it has everything. An engine that says it lost everything is filled anew.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import Self
+
+import msgspec
+import structlog
+
+from fpserver import metrics
+from fpserver.errors import FpserverError, NotDescribed, StoreUnavailable
+from fpserver.services import Services
+from fpserver.similarity import keys
+from fpserver.similarity.engine import MIXED, Engine, Entry
+from fpserver.similarity.engines import ENGINES
+from fpserver.similarity.scales import Scales, unpack
+from fpserver.terms import SEGMENTS, Group, Moments, Track, TrackStatus, Vector, Vectors
+
+log = structlog.get_logger()
+
+AT_ONCE = 200  # tracks
+FILLING_S = 30.0  # a turn at an engine that all share; taken again for each round
+AFTER_FAULT_S = 2.0
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """How far an engine has come: which catalogue it copies, and the last change that is in it."""
+
+    identity: str
+    change: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Near:
+    """What answers: an engine, and the scales its vectors were made with."""
+
+    engine: Engine
+    scales: Scales
+
+
+class Neighbourhood:
+    """The copy of one process; `async with` opens it, and follows the catalogue until the end."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self._kind = ENGINES[services.config.similarity.engine]
+        self._near: Near | None = None
+        self._stack = AsyncExitStack()  # of the engine that answers
+        self._following: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begin to follow."""
+        self._following = asyncio.create_task(self._follow(), name="following")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Follow no more, and close the engine."""
+        assert self._following is not None
+        self._following.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._following
+        await self._stack.aclose()
+
+    @property
+    def near(self) -> Near:
+        """What answers now.
+
+        Raises:
+            NotDescribed: no track is described yet, or the first engine is still being filled.
+        """
+        if self._near is None:
+            raise NotDescribed("no track is described yet: workers do it when they have nothing to index")
+        return self._near
+
+    async def catch_up(self) -> None:
+        """Bring the copy up to date with the catalogue.
+
+        Raises:
+            StoreUnavailable: repeat it later.
+        """
+        version = await self.services.descriptions.scales_version()
+        if version is None:
+            return
+        if self._near is None or self._near.scales.version != version:
+            await self._renew()
+        else:
+            await self._apply_changes(self._near)
+
+    async def _follow(self) -> None:
+        while True:
+            wait_s = self.services.config.similarity.follow_s
+            try:
+                await self.catch_up()
+            except StoreUnavailable as error:
+                log.warning("following.waits_for_store", reason=error.message)
+                wait_s = AFTER_FAULT_S
+            except FpserverError as error:
+                log.warning("following.waits", reason=error.message)
+                wait_s = AFTER_FAULT_S
+            except Exception:
+                log.exception("following.fault")
+                wait_s = AFTER_FAULT_S
+            await asyncio.sleep(wait_s)
+
+    async def _renew(self) -> None:
+        """Fill an engine with vectors of the scales that were learned last, and let it answer."""
+        packed = await self.services.descriptions.scales()
+        if packed is None:
+            return
+        scales = await asyncio.to_thread(unpack, packed)
+        stack = AsyncExitStack()
+        try:
+            engine = await stack.enter_async_context(self._kind.open(self.services.config, scales.version))
+            near = Near(engine=engine, scales=scales)
+            await self._apply_changes(near)
+        except BaseException:
+            await stack.aclose()
+            raise
+        old, self._stack, self._near = self._stack, stack, near
+        await old.aclose()
+        n_tracks = (await engine.stats()).n_tracks
+        log.info("following.engine_is_ready", version=scales.version, n_tracks=n_tracks)
+
+    async def _apply_changes(self, near: Near) -> None:
+        """Everything that has changed since, into the engine; in turns where all processes share it."""
+        if not self._kind.shared:
+            await self._fill(near)
+            return
+        async with self.services.descriptions.turn(keys.FILLING, for_s=FILLING_S) as mine:
+            if mine:
+                await self._fill(near)
+
+    async def _fill(self, near: Near) -> None:
+        identity = await self.services.tracks.identity()
+        position = _position(await near.engine.position())
+        if position is None or position.identity != identity:
+            await near.engine.begin(near.scales.sizes())
+            position = Position(identity=identity, change=0)
+        while changes := await self.services.tracks.changes(after=position.change, limit=AT_ONCE):
+            await self._copy(near, [track_id for track_id, _ in changes])
+            position = Position(identity=identity, change=changes[-1][1])
+            await near.engine.advance(msgspec.json.encode(position).decode())
+        stats = await near.engine.stats()
+        metrics.SIMILAR_TRACKS.set(stats.n_tracks)
+        metrics.SIMILAR_VECTORS.set(sum(stats.n_vectors.values()))
+
+    async def _copy(self, near: Near, track_ids: Sequence[int]) -> None:
+        """What these tracks are now, into the engine."""
+        descriptions = self.services.descriptions
+        tracks = await self.services.tracks.get(track_ids)
+        there = [track_id for track_id, track in tracks.items() if is_described(track)]
+        vectors = await descriptions.vectors(there, list(Group))
+        moments = await descriptions.moments(there) if SEGMENTS in near.scales.sizes() else {}
+        entries = await asyncio.to_thread(
+            lambda: [
+                _entry(tracks[track_id], vectors[track_id], moments.get(track_id), near.scales)
+                for track_id in there
+            ]
+        )
+        await near.engine.put(entries)
+        await near.engine.remove([track_id for track_id in track_ids if track_id not in set(there)])
+
+
+def is_described(track: Track) -> bool:
+    """Whether a track may be a neighbour."""
+    return track.status is TrackStatus.INDEXED and bool(track.described)
+
+
+def _position(text: str | None) -> Position | None:
+    try:
+        return None if text is None else msgspec.json.decode(text, type=Position)
+    except msgspec.DecodeError:
+        return None
+
+
+def _entry(
+    track: Track, vectors: Mapping[Group, Vector], moments: Moments | None, scales: Scales
+) -> Entry:
+    embedded = scales.embed(vectors)
+    spaces: dict[str, Vectors] = {group.value: vector[None] for group, vector in embedded.items()}
+    if embedded and len(embedded) == len(scales.groups):
+        spaces[MIXED] = scales.mixed(embedded)[None]
+    if moments is not None and len(moments):
+        spaces[SEGMENTS] = scales.embed_moments(moments.timbre)
+    return Entry(
+        track_id=track.track_id, metadata=track.metadata, facts=track.facts, key=track.key, vectors=spaces
+    )
