@@ -12,7 +12,18 @@ TERMS = {"terms", "errors", "config"}
 FOUNDATION = TERMS | {"metrics", "files", "log", "descriptors"}
 PURE = {"fingerprint", "matching", "features"}
 EDGES = {"audio", "index", "tracks", "store", "similarity"}
-JOURNEYS = {"identify", "search", "ingest", "keeping", "duplicates", "descriptions"}
+JOURNEYS = {
+    "identify",
+    "search",
+    "ingest",
+    "keeping",
+    "duplicates",
+    "descriptions",
+    "learning",
+    "following",
+    "similar",
+    "moments",
+}
 
 # place → what it may import besides itself
 PLAN: dict[str, set[str]] = {
@@ -29,6 +40,7 @@ PLAN: dict[str, set[str]] = {
     "thinking": set(),
     "run_folder": {"errors"},
     **dict.fromkeys(PURE | EDGES, TERMS),
+    "audio": TERMS | {"compiling"},
     "fingerprint": TERMS | {"compiling"},
     "matching": TERMS | {"compiling"},
     "features": TERMS | {"compiling", "descriptors"},
@@ -37,22 +49,22 @@ PLAN: dict[str, set[str]] = {
     "dsp_child": {"errors"},
     "dsp_pool": {"dsp_child", "errors"},
     "hearing": TERMS | {"audio", "fingerprint"},
+    "describing": TERMS | {"audio", "features", "fingerprint", "descriptors"},
     "services": FOUNDATION | {"dsp_pool", "fingerprint", "index", "tracks", "store", "similarity"},
     **dict.fromkeys(
         JOURNEYS,
-        FOUNDATION | PURE | {
+        FOUNDATION
+        | PURE
+        | {
             "services",
             "hearing",
+            "describing",
             "thinking",
             "tracks",
-            "duplicates",
-            "keeping",
-            "search",
-            "describing",
-            "dsp_pool",
-            "ingest",
             "similarity",
-        },
+            "dsp_pool",
+        }
+        | JOURNEYS,
     ),
     "exchange": FOUNDATION | PURE | {"ingest", "services", "thinking", "tracks"},
     "worker": FOUNDATION | JOURNEYS | {"services"},
