@@ -6,6 +6,7 @@ channels; everything else is made of their mixture.
 
 from collections.abc import Collection
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 
 from fpserver.audio.decode import decode
@@ -15,9 +16,10 @@ from fpserver.descriptors import RATE_HZ
 from fpserver.errors import AudioUnsupported, SourceMissing
 from fpserver.features.describe import describe
 from fpserver.fingerprint import wire
-from fpserver.terms import Description, Group
+from fpserver.terms import MOMENT_HOP_S, MOMENT_S, SEGMENTS, Description, Group, Vectors
 
 MAX_CLIP_S = 600.0  # of what somebody asks about
+SHIFTS_S = tuple(i * MOMENT_HOP_S / 4 for i in range(4))
 
 
 def describe_track(
@@ -68,6 +70,45 @@ def describe_clip(
         max_bytes=audio.max_clip_bytes,
         min_s=features.min_described_s if min_s is None else min_s,
     )
+
+
+def describe_shifted(path: Path, audio: AudioConfig) -> tuple[list[float], list[Vectors]]:
+    """Describe a clip by its moments, several times, from a little later each time.
+
+    A track's moments begin every MOMENT_HOP_S; one of these shifts falls near to them wherever the clip was cut.
+
+    Args:
+        path: the clip; it is heard to `audio.max_clip_s`.
+        audio: limits.
+
+    Returns:
+        (where the first moment of each shift begins, seconds; timbre of its moments), at least the one from 0 s.
+
+    Raises:
+        AudioUnsupported: it cannot be read as audio, or is a fingerprint.
+        AudioSilent: it holds nothing that sounds.
+        AudioError: it cannot be used as audio, or is shorter than a moment.
+    """
+    _refuse_fingerprint(path)
+    sound = decode(
+        path,
+        rate_hz=RATE_HZ,
+        max_s=audio.max_clip_s,
+        max_bytes=audio.max_clip_bytes,
+        min_s=MOMENT_S,
+        cut=True,
+    )
+    shifts_s, timbres = [], []
+    for shift_s in SHIFTS_S:
+        if shift_s and sound.duration_s < shift_s + MOMENT_S:
+            break
+        moments = describe(
+            sound.samples[round(shift_s * RATE_HZ) :], parts={SEGMENTS}, loudness_db=nan
+        ).moments
+        assert moments is not None  # asked for
+        shifts_s.append(shift_s)
+        timbres.append(moments.timbre)
+    return shifts_s, timbres
 
 
 def _describe(

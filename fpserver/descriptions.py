@@ -64,7 +64,9 @@ async def describe(services: Services, track: Track, *, pool: DspPool) -> Descri
 async def _describe(services: Services, track: Track, pool: DspPool) -> DescriptionStatus:
     config, path = services.config, path_of(track.source)
     if not await asyncio.to_thread(path.is_file):
-        raise SourceMissing(f"track {track.track_id}: {path} is not there any more, so it cannot be described")
+        raise SourceMissing(
+            f"track {track.track_id}: {path} is not there any more, so it cannot be described"
+        )
     parts, start = config.features.parts, time.perf_counter()
     description = await pool.run(
         describe_track, path, config.audio, config.features, parts, timeout_s=config.audio.track_timeout_s

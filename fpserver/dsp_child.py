@@ -75,7 +75,9 @@ class Child:
     def _launch(self) -> None:
         context = multiprocessing.get_context("forkserver")
         pipe, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self._memory_limit_bytes, self._niceness), daemon=True)
+        process = context.Process(
+            target=_work, args=(theirs, self._memory_limit_bytes, self._niceness), daemon=True
+        )
         try:
             process.start()
         finally:

@@ -12,6 +12,7 @@ from typing import Self
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from fpserver import metrics
 from fpserver.errors import FpserverError, NotDescribed, StoreUnavailable
@@ -30,9 +31,10 @@ AFTER_FAULT_S = 2.0
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
-    """How far an engine has come: which catalogue it copies, and the last change that is in it."""
+    """How far an engine has come: which catalogue it copies, by which scales, and the last change that is in it."""
 
     identity: str
+    scales: str  # version
     change: int
 
 
@@ -116,7 +118,9 @@ class Neighbourhood:
         scales = await asyncio.to_thread(unpack, packed)
         stack = AsyncExitStack()
         try:
-            engine = await stack.enter_async_context(self._kind.open(self.services.config, scales.version))
+            engine = await stack.enter_async_context(
+                self._kind.open(self.services.config.similarity, self.services.config.redis)
+            )
             near = Near(engine=engine, scales=scales)
             await self._apply_changes(near)
         except BaseException:
@@ -137,14 +141,14 @@ class Neighbourhood:
                 await self._fill(near)
 
     async def _fill(self, near: Near) -> None:
-        identity = await self.services.tracks.identity()
+        begun = Position(identity=await self.services.tracks.identity(), scales=near.scales.version, change=0)
         position = _position(await near.engine.position())
-        if position is None or position.identity != identity:
+        if position is None or replace(position, change=0) != begun:
             await near.engine.begin(near.scales.sizes())
-            position = Position(identity=identity, change=0)
+            position = begun
         while changes := await self.services.tracks.changes(after=position.change, limit=AT_ONCE):
             await self._copy(near, [track_id for track_id, _ in changes])
-            position = Position(identity=identity, change=changes[-1][1])
+            position = replace(begun, change=changes[-1][1])
             await near.engine.advance(msgspec.json.encode(position).decode())
         stats = await near.engine.stats()
         metrics.SIMILAR_TRACKS.set(stats.n_tracks)
@@ -179,9 +183,7 @@ def _position(text: str | None) -> Position | None:
         return None
 
 
-def _entry(
-    track: Track, vectors: Mapping[Group, Vector], moments: Moments | None, scales: Scales
-) -> Entry:
+def _entry(track: Track, vectors: Mapping[Group, Vector], moments: Moments | None, scales: Scales) -> Entry:
     embedded = scales.embed(vectors)
     spaces: dict[str, Vectors] = {group.value: vector[None] for group, vector in embedded.items()}
     if embedded and len(embedded) == len(scales.groups):

@@ -11,8 +11,8 @@ import structlog
 
 from fpserver.services import Services
 from fpserver.similarity import keys
-from fpserver.similarity.scales import Scales, learn
-from fpserver.terms import Group
+from fpserver.similarity.scales import learn, unpack
+from fpserver.terms import Group, Vector, Vectors
 
 log = structlog.get_logger()
 
@@ -42,12 +42,13 @@ async def learn_if_grown(services: Services) -> bool:
 
 async def _n_learned(services: Services) -> int:
     packed = await services.descriptions.scales()
-    return 0 if packed is None else Scales.unpack(packed).n_tracks
+    return 0 if packed is None else unpack(packed).n_tracks
 
 
 async def _learn(services: Services, n_tracks: int) -> bool:
     track_ids = await _spread(services)
-    described, moments = [], []
+    described: list[dict[Group, Vector]] = []
+    moments: list[Vectors] = []
     for first in range(0, len(track_ids), AT_ONCE):
         some = track_ids[first : first + AT_ONCE]
         vectors = await services.descriptions.vectors(some, list(Group))

@@ -46,10 +46,15 @@ INGESTED = Counter(
     "fpserver_ingested_total", "Tracks that ended in the worker, by status and error code", ["status", "code"]
 )
 DESCRIBED = Counter(
-    "fpserver_described_total", "Descriptions that ended in the worker, by status and error code", ["status", "code"]
+    "fpserver_described_total",
+    "Descriptions that ended in the worker, by status and error code",
+    ["status", "code"],
 )
 UNDESCRIBED = Gauge(
-    "fpserver_undescribed", "Tracks that wait for a description, by place", ["place"], multiprocess_mode="mostrecent"
+    "fpserver_undescribed",
+    "Tracks that wait for a description, by place",
+    ["place"],
+    multiprocess_mode="mostrecent",
 )
 INGESTED_AUDIO_SECONDS = Counter("fpserver_ingested_audio_seconds_total", "Seconds of audio indexed")
 RECEIVED_BYTES = Counter("fpserver_received_bytes_total", "Bytes of uploads received", ["kind"])
@@ -63,6 +68,12 @@ TRACKS = Gauge(
 )
 BACKLOG_DEPTH = Gauge(
     "fpserver_backlog_depth", "Tracks waiting or claimed, by place", ["place"], multiprocess_mode="mostrecent"
+)
+SIMILAR_TRACKS = Gauge(
+    "fpserver_similar_tracks", "Tracks that the engine of neighbours holds", multiprocess_mode="mostrecent"
+)
+SIMILAR_VECTORS = Gauge(
+    "fpserver_similar_vectors", "Vectors that the engine of neighbours holds", multiprocess_mode="mostrecent"
 )
 INDEX_POSTINGS = Gauge("fpserver_index_postings", "Postings in the index", multiprocess_mode="mostrecent")
 STORE_BYTES = Gauge(

@@ -44,7 +44,9 @@ class Likeness:
     """What is meant by near."""
 
     mix: Mix
-    warped: bool = False  # sequences are laid on each other, dynamic time warping; the mix names the candidates
+    warped: bool = (
+        False  # sequences are laid on each other, dynamic time warping; the mix names the candidates
+    )
     exact: bool = False  # every track is compared, not only those that an index holds likely
 
 
@@ -57,7 +59,9 @@ class Neighbour:
     similarity: float  # 0..1
     groups: Mapping[Group, Apart] = field(default_factory=dict)
     semitones: int | None = None  # how much higher it sounds, where transpositions count
-    start_s: float | None = None  # where in the longer the shorter lies, where sequences were laid on each other
+    start_s: float | None = (
+        None  # where in the longer the shorter lies, where sequences were laid on each other
+    )
     end_s: float | None = None
 
 
@@ -80,7 +84,7 @@ async def like_track(
         StoreUnavailable: the store or the engine does not answer.
     """
     near = near_by.near
-    await _existing(near_by.services, [track_id])
+    await existing(near_by.services, [track_id])
     asked = await _asked(near_by.services, near.scales, track_id, likeness)
     sieve = replace(sieve, without=sieve.without | {track_id})
     return await _neighbours(near_by, near, asked, likeness, k=k, sieve=sieve)
@@ -97,7 +101,9 @@ async def like_clip(
         StoreUnavailable: the store or the engine does not answer.
     """
     near, services = near_by.near, near_by.services
-    parts = frozenset({*(group.value for group in likeness.mix.shares), *([SEGMENTS] if likeness.warped else [])})
+    parts = frozenset(
+        {*(group.value for group in likeness.mix.shares), *([SEGMENTS] if likeness.warped else [])}
+    )
     description = await services.pool.run(
         describe_clip,
         path,
@@ -136,10 +142,20 @@ async def _neighbours(
         assert asked.moments is not None
         return (await _warped(near_by.services, near.scales, asked.moments, tracks, likeness))[:k]
     chosen = [track_id for track_id in candidates if track_id in tracks][:k]
-    rows = await near.engine.vectors(MIXED, chosen)
-    return await asyncio.to_thread(
-        _compared, asked.embedded, [(tracks[each], rows[each][0]) for each in chosen if each in rows], near.scales, likeness.mix
-    )
+    theirs = await _held(near, chosen, likeness.mix)
+    others = [(tracks[track_id], theirs[track_id]) for track_id in chosen if track_id in theirs]
+    return await asyncio.to_thread(_compared, asked.embedded, others, near.scales, likeness.mix)
+
+
+async def _held(near: Near, track_ids: Sequence[int], mix: Mix) -> dict[int, dict[Group, Vector]]:
+    """What the engine holds of the groups that count; without tracks that lack one of them."""
+    groups = list(mix.shares)
+    held = await asyncio.gather(*(near.engine.vectors(group.value, track_ids) for group in groups))
+    return {
+        track_id: {group: vectors[track_id][0] for group, vectors in zip(groups, held, strict=True)}
+        for track_id in track_ids
+        if all(track_id in vectors for vectors in held)
+    }
 
 
 async def _candidates(
@@ -186,12 +202,14 @@ def _merged(found: Sequence[Found], *, k: int) -> list[int]:
 
 
 def _compared(
-    embedded: Mapping[Group, Vector], others: Sequence[tuple[Track, Vector]], scales: Scales, mix: Mix
+    embedded: Mapping[Group, Vector],
+    others: Sequence[tuple[Track, Mapping[Group, Vector]]],
+    scales: Scales,
+    mix: Mix,
 ) -> list[Neighbour]:
     """Each of the others beside what was asked about, by group; nearest first."""
     neighbours = []
-    for track, row in others:
-        theirs = {group: row[place] for group, place in scales.slices.items()}
+    for track, theirs in others:
         apart = measures.compare(embedded, theirs, mix=mix, scales=scales)
         neighbours.append(
             Neighbour(
@@ -230,9 +248,7 @@ async def _warped(
     return await asyncio.to_thread(lay)
 
 
-def _lay(
-    a: Moments, b: Moments, scales: Scales, mix: Mix, *, part: bool | None
-) -> sequences.Aligned:
+def _lay(a: Moments, b: Moments, scales: Scales, mix: Mix, *, part: bool | None) -> sequences.Aligned:
     """One sequence on the other: chroma where tonal counts most, else timbre.
 
     `part`: whether the shorter may lie anywhere in the longer; None: when it is less than half as long.
@@ -269,11 +285,11 @@ async def pair(near_by: Neighbourhood, a: int, b: int) -> PairReport:
         StoreUnavailable: the store does not answer.
     """
     near, services = near_by.near, near_by.services
-    tracks = await _existing(services, [a, b])
+    tracks = await existing(services, [a, b])
     raw = await services.descriptions.vectors([a, b], list(Group))
     for track_id in (a, b):
         if not raw[track_id]:
-            raise NotDescribed(_why(tracks[track_id]))
+            raise NotDescribed(why_not_described(tracks[track_id]))
     moments = await services.descriptions.moments([a, b])
     return await asyncio.to_thread(_paired, near.scales, [raw[a], raw[b]], [moments.get(a), moments.get(b)])
 
@@ -296,7 +312,9 @@ def _paired(
     else:
         try:
             warped["chroma"] = sequences.chroma_distance(ours.chroma, theirs.chroma, transpose=True)
-            warped["timbre"] = sequences.timbre_distance(*(scales.embed_moments(each.timbre) for each in (ours, theirs)))
+            warped["timbre"] = sequences.timbre_distance(
+                *(scales.embed_moments(each.timbre) for each in (ours, theirs))
+            )
         except LengthsDiffer as error:
             reason = error.message
     return PairReport(
@@ -327,7 +345,7 @@ async def matrix(
     if len(set(track_ids)) < len(track_ids):
         twice = next(each for each in track_ids if track_ids.count(each) > 1)
         raise InvalidRequest(f"track_ids names track {twice} more than once")
-    await _existing(services, track_ids)
+    await existing(services, track_ids)
     blocks = (
         await _warped_blocks(services, near.scales, track_ids, likeness)
         if likeness.warped
@@ -379,7 +397,12 @@ async def _warped_blocks(
 # ---------------------------------------------------------------- shared
 
 
-async def _existing(services: Services, track_ids: Sequence[int]) -> dict[int, Track]:
+async def existing(services: Services, track_ids: Sequence[int]) -> dict[int, Track]:
+    """The tracks of these ids.
+
+    Raises:
+        TrackNotFound: one is not there.
+    """
     tracks = await services.tracks.get(track_ids)
     for track_id in track_ids:
         if track_id not in tracks:
@@ -401,12 +424,18 @@ async def _embedded(
     for track_id, vectors in raw.items():
         lacking = [group.value for group in groups if group not in vectors]
         if lacking:
-            track = (await _existing(services, [track_id]))[track_id]
-            raise NotDescribed(_why(track) if not track.described else f"track {track_id} is not described by {', '.join(lacking)}")
-    return await asyncio.to_thread(lambda: {track_id: scales.embed(vectors) for track_id, vectors in raw.items()})
+            track = (await existing(services, [track_id]))[track_id]
+            raise NotDescribed(
+                why_not_described(track)
+                if not track.described
+                else f"track {track_id} is not described by {', '.join(lacking)}"
+            )
+    return await asyncio.to_thread(
+        lambda: {track_id: scales.embed(vectors) for track_id, vectors in raw.items()}
+    )
 
 
-def _why(track: Track) -> str:
+def why_not_described(track: Track) -> str:
     """Why a track is not described."""
     named = f"track {track.track_id}"
     if track.description is DescriptionStatus.WAITING:

@@ -11,22 +11,28 @@ from fpserver.config import Config, RedisConfig
 from fpserver.files import sha256_of
 from fpserver.ingest import submit
 from fpserver.services import Services, open_services
-from fpserver.terms import ENDED, Metadata, Submitted, Track
+from fpserver.terms import ENDED, PARTS, Metadata, Submitted, Track
 from fpserver.worker.loop import work
 from tests.synth import RATE_HZ, song
 
 
-def config_for(store: RedisConfig) -> Config:
-    """Settings under which a dead worker's claim is taken over within a second."""
+def config_for(store: RedisConfig, *, described: bool = False) -> Config:
+    """Settings under which a dead worker's claim is taken over within a second, and nobody describes unless asked."""
     return Config(redis=store).with_values(
-        tracks={"claim_idle_s": 0.6}, worker={"poll_s": 0.1, "drain_s": 10.0}
+        tracks={"claim_idle_s": 0.6},
+        worker={"poll_s": 0.1, "drain_s": 10.0},
+        features=dict.fromkeys(PARTS, described),
+        similarity={"follow_s": 0.1},
     )
 
 
 @asynccontextmanager
-async def opened(store: RedisConfig, *, pool_processes: int = 1) -> AsyncIterator[Services]:
+async def opened(
+    store: RedisConfig, *, pool_processes: int = 1, described: bool = False
+) -> AsyncIterator[Services]:
     """The rooms on an emptied store."""
-    async with open_services(config_for(store), pool_processes=pool_processes) as services:
+    config = config_for(store, described=described)
+    async with open_services(config, pool_processes=pool_processes) as services:
         yield services
 
 

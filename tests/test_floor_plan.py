@@ -22,7 +22,7 @@ JOURNEYS = {
     "learning",
     "following",
     "similar",
-    "moments",
+    "segments",
 }
 
 # place → what it may import besides itself

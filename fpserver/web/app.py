@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 
 from fpserver.config import Config
+from fpserver.following import Neighbourhood
 from fpserver.ingest import spool_dir
 from fpserver.search import prepare
 from fpserver.services import open_services
@@ -47,9 +48,14 @@ def create_app(config: Config) -> web.Application:
         if n_stale:
             log.info("web.stale_uploads_removed", n=n_stale)
         await prepare()
-        async with open_services(config, pool_processes=pool_processes(config)) as services:
+        async with (
+            open_services(config, pool_processes=pool_processes(config)) as services,
+            Neighbourhood(services) as neighbourhood,
+        ):
             await services.index.prepare()
-            app[DOOR] = door = Door(config=config, services=services, spool=spool)
+            app[DOOR] = door = Door(
+                config=config, services=services, spool=spool, neighbourhood=neighbourhood
+            )
             door.idle.set()
             measuring = asyncio.create_task(_measure(door))
             yield

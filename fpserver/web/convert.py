@@ -1,14 +1,16 @@
 """From terms to answers: the one place where catalogue values take their wire shape."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from msgspec import UNSET
 
 from fpserver.identify import Identification, IdentifiedMatch
-from fpserver.terms import ENDED, Batch, Track, TrackStatus
+from fpserver.terms import ENDED, Batch, DescriptionStatus, Track, TrackStatus
 from fpserver.web.schemas import (
     BatchAnswer,
     Clip,
+    DescriptionAnswer,
     IdentifyAnswer,
     ItemError,
     MatchAnswer,
@@ -69,9 +71,27 @@ def track(found: Track) -> TrackAnswer:
         duplicate_of=found.duplicate_of,
         error=error,
         batch_id=found.batch_id,
+        described=found.description is DescriptionStatus.DONE,
+        description=_description(found),
+        features=dict(found.facts),
+        key=found.key,
         created_at=moment(found.created_at),
         updated_at=moment(found.updated_at),
     )
+
+
+def metadata_fields(found: Track) -> dict[str, Any]:
+    """The fields by which every answer names a track."""
+    return {"track_id": found.track_id, **dict(found.metadata.items())}
+
+
+def _description(found: Track) -> DescriptionAnswer | None:
+    if found.description is None:
+        return None
+    error = None
+    if found.description_code is not None:
+        error = TrackError(code=found.description_code, message=found.description_message or "")
+    return DescriptionAnswer(status=found.description, parts=sorted(found.described), error=error)
 
 
 def batch(found: Batch, *, now: float, errors_from: int = 0) -> BatchAnswer:

@@ -10,6 +10,7 @@ from aiohttp import web
 from fpserver import metrics
 from fpserver.config import Config
 from fpserver.errors import Overloaded
+from fpserver.following import Neighbourhood
 from fpserver.services import Services
 from fpserver.web.uploads import Patience, Spool
 
@@ -21,6 +22,7 @@ class Door:
     config: Config
     services: Services
     spool: Spool
+    neighbourhood: Neighbourhood
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set when long answers must come to an end
     n_clips: int = 0
     n_requests: int = 0

@@ -19,6 +19,8 @@ from fpserver.web.schemas import ErrorAnswer, MetadataIn
 REF = "#/components/schemas/{name}"
 PATH_PARAMETERS = {
     "track_id": {"type": "integer", "minimum": 1},
+    "a": {"type": "integer", "minimum": 1},
+    "b": {"type": "integer", "minimum": 1},
     "batch_id": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
 }
 TEXT = """Identify a few noisy seconds of sound against a catalogue of recordings.

@@ -88,14 +88,14 @@ def decode(
         raise InvalidRequest(f"{what}: malformed, {error}") from error
 
 
-def track_id(request: web.Request) -> int:
-    """The path's track id.
+def track_id(request: web.Request, name: str = "track_id") -> int:
+    """The path's track id, or one of two by its name there.
 
     Raises:
         InvalidRequest: it is not a number.
         TrackNotFound: no track can have it.
     """
-    text = request.match_info["track_id"]
+    text = request.match_info[name]
     if not (text.isascii() and text.isdigit()):
         raise InvalidRequest(f"track id is {shown(text)}: must be a whole number above 0")
     if len(text) > 20 or not 0 < int(text) <= MAX_TRACK_ID:

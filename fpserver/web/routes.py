@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from fpserver.web.contract import Handler
-from fpserver.web.handlers import additions, batches, identify, ingest, operations, tracks
+from fpserver.web.handlers import additions, batches, identify, ingest, operations, segments, similar, tracks
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,18 @@ ROUTES = (
     Route("GET", "/v1/ingest/{batch_id}", batches.read, "Bulk", "How far has a batch come?"),
     Route("GET", "/v1/ingest/{batch_id}/events", batches.events, "Bulk", "Watch a batch"),
     Route("DELETE", "/v1/ingest/{batch_id}", batches.cancel, "Bulk", "Cancel a batch"),
+    Route("GET", "/v1/tracks/{track_id}/similar", similar.of_track, "Similarity", "What is like this track?"),
+    Route("POST", "/v1/similar", similar.of_clip, "Similarity", "What is like this clip?"),
+    Route("GET", "/v1/similarity/{a}/{b}", similar.pair, "Similarity", "How far apart are two tracks?"),
+    Route("POST", "/v1/similarity/matrix", similar.matrix, "Similarity", "How far apart are many tracks?"),
+    Route("POST", "/v1/segments/search", segments.of_clip, "Similarity", "Which moments are like this clip?"),
+    Route(
+        "GET",
+        "/v1/tracks/{track_id}/similar-segments",
+        segments.of_moment,
+        "Similarity",
+        "Which moments are like this moment?",
+    ),
     Route("GET", "/healthz", operations.healthz, "Operations", "Is the process alive?"),
     Route("GET", "/readyz", operations.readyz, "Operations", "Is it ready for clips?"),
     Route("GET", "/metrics", operations.prometheus, "Operations", "Metrics for Prometheus"),

@@ -1,13 +1,15 @@
 """What goes over the wire: the shapes and limits of requests and answers, and how terms become answers.
 
-Requests refuse unknown fields. Answers may gain fields, never lose them. Times are seconds, moments ISO 8601 UTC.
+Requests refuse unknown fields. There are `<fact>_min` and `<fact>_max` for every fact of `descriptors.FACTS`; a test
+holds them to it. Answers may gain fields, never lose them. Times are seconds, moments ISO 8601 UTC.
 """
 
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from fpserver.terms import MAX_METADATA_CHARS, METADATA_FIELDS, Metadata, TrackStatus
+from fpserver.descriptors import FACTS
+from fpserver.terms import MAX_METADATA_CHARS, METADATA_FIELDS, DescriptionStatus, Metadata, TrackStatus
 
 MAX_MATCHES = 100
 MAX_PAGE = 200
@@ -16,6 +18,7 @@ MAX_FILTER_CHARS = 1000
 
 Text = Annotated[str, Meta(max_length=MAX_METADATA_CHARS)]
 Filter = Annotated[str, Meta(min_length=1, max_length=MAX_FILTER_CHARS)]
+Bound = float | None
 BatchId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="of a file's bytes, lower-case hex")]
 
@@ -155,7 +158,41 @@ class Added(Answer, frozen=True, kw_only=True):
     ]
 
 
-class TracksQuery(Request, frozen=True, kw_only=True):
+class FactRanges(Request, frozen=True, kw_only=True):
+    """Bounds of what tracks were found to sound like; a track of which a fact is not known is outside of any."""
+
+    loudness_db_min: Bound = None
+    loudness_db_max: Bound = None
+    rms_db_min: Bound = None
+    rms_db_max: Bound = None
+    zero_crossing_rate_min: Bound = None
+    zero_crossing_rate_max: Bound = None
+    onset_rate_hz_min: Bound = None
+    onset_rate_hz_max: Bound = None
+    centroid_hz_min: Bound = None
+    centroid_hz_max: Bound = None
+    bandwidth_hz_min: Bound = None
+    bandwidth_hz_max: Bound = None
+    rolloff_hz_min: Bound = None
+    rolloff_hz_max: Bound = None
+    contrast_db_min: Bound = None
+    contrast_db_max: Bound = None
+    flatness_min: Bound = None
+    flatness_max: Bound = None
+    tempo_bpm_min: Bound = None
+    tempo_bpm_max: Bound = None
+    beat_strength_min: Bound = None
+    beat_strength_max: Bound = None
+    key_strength_min: Bound = None
+    key_strength_max: Bound = None
+
+    def ranges(self) -> dict[str, tuple[float | None, float | None]]:
+        """(least, most) of each fact that is bounded."""
+        bounds = {name: (getattr(self, f"{name}_min"), getattr(self, f"{name}_max")) for name in FACTS}
+        return {name: bound for name, bound in bounds.items() if bound != (None, None)}
+
+
+class TracksQuery(FactRanges, frozen=True, kw_only=True):
     """Which tracks to list."""
 
     cursor: Annotated[str, Meta(description="`next_cursor` of the page before")] | None = None
@@ -186,6 +223,14 @@ class TrackError(Answer, frozen=True, kw_only=True):
     message: str
 
 
+class DescriptionAnswer(Answer, frozen=True, kw_only=True):
+    """How far the description of an indexed track has come."""
+
+    status: DescriptionStatus
+    parts: Annotated[list[str], Meta(description="groups of descriptors that are stored, and `segments`")]
+    error: TrackError | None
+
+
 class TrackAnswer(Answer, frozen=True, kw_only=True):
     """A recording in the catalogue, and how far it has come."""
 
@@ -202,6 +247,12 @@ class TrackAnswer(Answer, frozen=True, kw_only=True):
     duplicate_of: int | None
     error: TrackError | None
     batch_id: str | None
+    described: Annotated[bool, Meta(description="likeness can be asked about: see `description`")]
+    description: DescriptionAnswer | None
+    features: Annotated[
+        dict[str, float], Meta(description="what it was found to sound like, by the names of the filters")
+    ]
+    key: Annotated[str | None, Meta(description="estimated, as `A minor`")]
     created_at: str
     updated_at: str
 

@@ -29,6 +29,7 @@ from fpserver.ingest import (
     sweep_spool,
 )
 from fpserver.keeping import AT_ONCE, Keeper
+from fpserver.learning import learn_if_grown
 from fpserver.services import Services
 from fpserver.terms import Claim
 from fpserver.worker.describer import Describer
@@ -41,6 +42,7 @@ SEAL_S = 30.0
 MEASURE_S = 5.0
 LIGHT_LANES = 2 * AT_ONCE  # while a company is written, the next is got ready
 SWEEP_S = 3600.0
+LEARN_S = 5.0
 
 
 async def work(services: Services, *, stop: asyncio.Event) -> None:
@@ -77,6 +79,7 @@ class Worker:
                     (RESUME_DELETES_S, self._resume_deletes),
                     (SEAL_S, self._seal),
                     (SWEEP_S, self._sweep),
+                    (LEARN_S, self._learn),
                     (MEASURE_S, self._measure),
                 )
             ]
@@ -197,6 +200,10 @@ class Worker:
     async def _sweep(self) -> None:
         if n_files := await sweep_spool(self.services, now=time.time()):
             log.info("worker.swept_spool", n_files=n_files)
+
+    async def _learn(self) -> None:
+        if self.services.config.features.parts:
+            await learn_if_grown(self.services)
 
     async def _measure(self) -> None:
         pool = self.services.pool

@@ -13,6 +13,7 @@ from aiohttp.web import Application, Request
 from fpserver.audio.encode import encode
 from fpserver.config import Config
 from fpserver.demo.songs import song
+from fpserver.terms import PARTS
 from fpserver.web.app import create_app
 from fpserver.web.door import DOOR, Door
 from fpserver.worker.loop import work
@@ -51,6 +52,8 @@ def config(folder: Path) -> Config:
             "drain_s": 1.0,
         },
         worker={"processes": 1, "poll_s": 0.1},
+        features=dict.fromkeys(PARTS, False),  # a test that asks about likeness says what there is
+        similarity={"follow_s": 0.05},
     )
 
 

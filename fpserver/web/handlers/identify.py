@@ -1,23 +1,16 @@
 """Clips in, matches out."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from aiohttp import web
 
-from fpserver import errors, metrics
-from fpserver.errors import InvalidRequest
+from fpserver import errors
 from fpserver.identify import IdentifyOptions, identify_file
 from fpserver.web import convert
-from fpserver.web.adding import check_fingerprint
 from fpserver.web.answers import answer
+from fpserver.web.clips import received_clip
 from fpserver.web.contract import AUDIO_BODY, FINGERPRINT_BODY, Reply, form, speaks
 from fpserver.web.door import DOOR, REQUEST_ID
-from fpserver.web.forms import part_chunks, parts
-from fpserver.web.media import FINGERPRINT, FORM
 from fpserver.web.reading import read_query
 from fpserver.web.schemas import IdentifyAnswer, IdentifyQuery
-from fpserver.web.uploads import Upload, too_large
 
 
 @speaks(
@@ -55,32 +48,7 @@ async def identify(request: web.Request) -> web.StreamResponse:
         explain=query.explain,
     )
     with door.clip_place():
-        async with _clip(request) as clip:
+        async with received_clip(request) as clip:
             found = await identify_file(door.services, clip.path, options)
     document = convert.identification(found, request_id=request[REQUEST_ID], explain=query.explain)
     return answer(request, document)
-
-
-@asynccontextmanager
-async def _clip(request: web.Request) -> AsyncIterator[Upload]:
-    door = request.app[DOOR]
-    patience = door.patience(total_s=door.config.web.clip_upload_timeout_s)
-    max_bytes = door.config.audio.max_clip_bytes
-    if request.content_type == FORM:
-        async for part in parts(request, patience):
-            if part.name == "clip":
-                break
-            raise InvalidRequest(f"form part {part.name!r} is unknown: the clip comes in a part named 'clip'")
-        else:
-            raise InvalidRequest("form has no part named 'clip'")
-        chunks = part_chunks(part, patience)
-    else:
-        if request.content_length is not None and request.content_length > max_bytes:
-            raise too_large("clip", max_bytes)
-        chunks = patience.chunks(request.content)
-    async with door.spool.receive(chunks, what="clip", max_bytes=max_bytes) as upload:
-        fingerprint = request.content_type == FINGERPRINT
-        metrics.RECEIVED_BYTES.labels("clip_fingerprint" if fingerprint else "clip").inc(upload.n_bytes)
-        if fingerprint:
-            check_fingerprint(upload)
-        yield upload

@@ -44,6 +44,7 @@ async def page(request: web.Request) -> web.StreamResponse:
             batch_id=query.batch_id,
             external_id=query.external_id,
             isrc=query.isrc,
+            ranges=query.ranges(),
         ),
     )
     document = TrackPage(

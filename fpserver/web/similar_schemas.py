@@ -1,0 +1,208 @@
+"""What goes over the wire about likeness: filters, neighbours, pairs, matrices, segments."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from fpserver.terms import Sieve
+from fpserver.web.schemas import MAX_FILTER_CHARS, Answer, FactRanges, Filter, Request
+
+MAX_FEATURES_CHARS = 200
+MAX_SEGMENT_HITS = 50
+
+Key = Annotated[
+    str, Meta(pattern=r"^[A-Ga-g]#? ([Mm]ajor|[Mm]inor)$", description="estimated key, as `A minor`")
+]
+Features = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=MAX_FEATURES_CHARS,
+        description="groups of descriptors, with weights if they differ: `timbre,rhythm` or `timbre:2,rhythm:0.5`; of "
+        "temporal, spectral, rhythm, tonal, timbre. Default: all that the catalogue is described by, equally",
+    ),
+]
+Metric = Annotated[
+    Literal["euclidean", "cosine", "dtw"],
+    Meta(
+        description="how vectors differ; `dtw`: sequences of moments are laid on each other (chroma if tonal is the "
+        "weightiest of `features`, else timbre), so that the same melody at another tempo is near"
+    ),
+]
+Transpose = Annotated[
+    bool, Meta(description="1: tonal likeness at the best of twelve transpositions; 0: as it sounds")
+]
+Exact = Annotated[
+    bool, Meta(description="1: compare with every track, not only with those that an index holds likely")
+]
+
+
+class SieveIn(FactRanges, frozen=True, kw_only=True):
+    """Which tracks may be found: those that agree with everything given. Letter case makes no difference."""
+
+    q: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=MAX_FILTER_CHARS,
+                description="part of title, artist, album, external_id or isrc",
+            ),
+        ]
+        | None
+    ) = None
+    genre: Filter | None = None
+    artist: Filter | None = None
+    album: Filter | None = None
+    key: Key | None = None
+
+    def sieve(self) -> Sieve:
+        """The same as a term."""
+        equal = {name: getattr(self, name) for name in ("genre", "artist", "album", "key")}
+        return Sieve(
+            equal={name: value for name, value in equal.items() if value is not None},
+            ranges=self.ranges(),
+            q=self.q,
+        )
+
+
+class SimilarQuery(SieveIn, frozen=True, kw_only=True):
+    """What is meant by near, and which tracks may be it."""
+
+    k: Annotated[int, Meta(ge=1, description="most neighbours; at most similarity.max_neighbours")] = 10
+    features: Features | None = None
+    metric: Metric = "euclidean"
+    transpose: Transpose = False
+    exact: Exact = False
+
+
+class SegmentsQuery(SieveIn, frozen=True, kw_only=True):
+    """Which tracks may have moments like the clip."""
+
+    limit: Annotated[int, Meta(ge=1, le=MAX_SEGMENT_HITS, description="most moments in the answer")] = 50
+
+
+class TrackSegmentsQuery(SegmentsQuery, frozen=True, kw_only=True):
+    """The moment of a track that others are to be like."""
+
+    start_s: Annotated[float, Meta(ge=0, description="where it begins")]
+    end_s: Annotated[
+        float | None,
+        Meta(description="where it ends, at most a minute later; default: a second after it begins"),
+    ] = None
+
+
+class MatrixRequest(Request, frozen=True, kw_only=True):
+    """Tracks that are to be compared, each with each."""
+
+    track_ids: Annotated[list[Annotated[int, Meta(ge=1)]], Meta(min_length=1)]
+    features: Features | None = None
+    metric: Metric = "euclidean"
+    transpose: Transpose = False
+    values: Annotated[
+        Literal["distance", "similarity"],
+        Meta(description="distance, or the share of random pairs of the catalogue that are farther apart"),
+    ] = "distance"
+
+
+# ---------------------------------------------------------------- answers
+
+
+class ApartAnswer(Answer, frozen=True, kw_only=True):
+    """How far two tracks are apart."""
+
+    distance: Annotated[
+        float, Meta(description="in units of what random pairs of this catalogue are apart in the middle")
+    ]
+    similarity: Annotated[
+        float,
+        Meta(
+            description="share of random pairs of this catalogue that are farther apart; dtw: 1 less the mean "
+            "difference along the path"
+        ),
+    ]
+
+
+class NeighbourAnswer(ApartAnswer, frozen=True, kw_only=True):
+    """A track that is near."""
+
+    track_id: int
+    external_id: str | None
+    title: str | None
+    artist: str | None
+    album: str | None
+    isrc: str | None
+    genre: str | None
+    groups: Annotated[dict[str, ApartAnswer], Meta(description="the same by each group alone")]
+    semitones: Annotated[
+        int | None, Meta(description="with transpose=1: how much higher the track sounds, -5 to 6")
+    ]
+    start_s: Annotated[
+        float | None, Meta(description="dtw: where in the longer of the two the other lies, from here")
+    ]
+    end_s: Annotated[float | None, Meta(description="… to here")]
+
+
+class NeighboursAnswer(Answer, frozen=True, kw_only=True):
+    """The nearest tracks, nearest first."""
+
+    request_id: str
+    features: Annotated[dict[str, float], Meta(description="groups that counted, and their shares")]
+    metric: str
+    neighbours: list[NeighbourAnswer]
+    timings_ms: dict[str, float]
+
+
+class WarpedAnswer(ApartAnswer, frozen=True, kw_only=True):
+    """Two sequences, laid on each other."""
+
+    semitones: int | None
+
+
+class PairAnswer(Answer, frozen=True, kw_only=True):
+    """Two tracks beside each other."""
+
+    request_id: str
+    a: int
+    b: int
+    euclidean: ApartAnswer
+    cosine: ApartAnswer
+    groups: Annotated[
+        dict[str, dict[str, ApartAnswer]], Meta(description="group → measure → how far, by that group alone")
+    ]
+    semitones: Annotated[
+        int | None, Meta(description="how much higher the second sounds, -5 to 6; null: no tonal descriptors")
+    ]
+    dtw: Annotated[dict[str, WarpedAnswer], Meta(description="of `chroma` and of `timbre`")]
+    dtw_error: Annotated[str | None, Meta(description="why there is no dtw")]
+
+
+class MatrixAnswer(Answer, frozen=True, kw_only=True):
+    """Row i, column j: how far track i is from track j."""
+
+    request_id: str
+    values: str
+    track_ids: list[int]
+    matrix: list[list[float]]
+
+
+class SegmentAnswer(ApartAnswer, frozen=True, kw_only=True):
+    """A moment of a track."""
+
+    track_id: int
+    external_id: str | None
+    title: str | None
+    artist: str | None
+    album: str | None
+    isrc: str | None
+    genre: str | None
+    start_s: Annotated[float, Meta(description="where the clip would begin in the track")]
+    end_s: Annotated[float, Meta(description="where it would end")]
+
+
+class SegmentsAnswer(Answer, frozen=True, kw_only=True):
+    """Moments that sound most like the clip, best first."""
+
+    request_id: str
+    segments: list[SegmentAnswer]
+    timings_ms: dict[str, float]
