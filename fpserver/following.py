@@ -51,9 +51,11 @@ class Neighbourhood:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        self._kind = ENGINES[services.config.similarity.engine]
+        self._open = ENGINES[services.config.similarity.engine]
+        self._shared = services.config.similarity.engine != "embedded"
         self._near: Near | None = None
         self._stack = AsyncExitStack()  # of the engine that answers
+        self._turn = asyncio.Lock()
         self._following: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -86,13 +88,14 @@ class Neighbourhood:
         Raises:
             StoreUnavailable: repeat it later.
         """
-        version = await self.services.descriptions.scales_version()
-        if version is None:
-            return
-        if self._near is None or self._near.scales.version != version:
-            await self._renew()
-        else:
-            await self._apply_changes(self._near)
+        async with self._turn:
+            version = await self.services.descriptions.scales_version()
+            if version is None:
+                return
+            if self._near is None or self._near.scales.version != version:
+                await self._renew()
+            else:
+                await self._apply_changes(self._near)
 
     async def _follow(self) -> None:
         while True:
@@ -119,7 +122,7 @@ class Neighbourhood:
         stack = AsyncExitStack()
         try:
             engine = await stack.enter_async_context(
-                self._kind.open(self.services.config.similarity, self.services.config.redis)
+                self._open(self.services.config.similarity, self.services.config.redis)
             )
             near = Near(engine=engine, scales=scales)
             await self._apply_changes(near)
@@ -133,7 +136,7 @@ class Neighbourhood:
 
     async def _apply_changes(self, near: Near) -> None:
         """Everything that has changed since, into the engine; in turns where all processes share it."""
-        if not self._kind.shared:
+        if not self._shared:
             await self._fill(near)
             return
         async with self.services.descriptions.turn(keys.FILLING, for_s=FILLING_S) as mine:

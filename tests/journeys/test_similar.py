@@ -28,7 +28,9 @@ EVERY = Sieve()
 
 @pytest.fixture
 async def services(client: Client, store_config: RedisConfig, tmp_path: Path) -> AsyncIterator[Services]:
-    store = RedisConfig(url=shared_url(store_config), data_dir=str(tmp_path))  # a folder of its own for the copy
+    store = RedisConfig(
+        url=shared_url(store_config), data_dir=str(tmp_path)
+    )  # a folder of its own for the copy
     async with opened(store, described=True) as services:
         yield services
 
