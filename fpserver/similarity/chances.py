@@ -16,6 +16,7 @@ from fpserver.similarity.transforms import Reals
 from fpserver.terms import Group, Vector, Vectors
 
 N_ASSUMED = 31
+_TINY = 1e-12
 _FREEDOM = 8  # of the chi-squared variable: how much distances vary, as measured on real tracks
 
 
@@ -67,11 +68,11 @@ def cosine_distances(squared: Reals, a: Reals, b: Reals) -> Reals:
 def share_farther(distances: Reals, *, random: Reals) -> Reals:
     """Share of `random` (ascending) that is farther than each distance, between the steps of the sample.
 
-    Beyond the farthest it goes on falling, and halves with each half of that distance.
+    Beyond the farthest it goes on falling, as the square of the distance grows.
     """
     n = len(random)
     known = np.concatenate(([0.0], random))
     farther = 1 - np.arange(n + 1) / (n + 1)
     within = np.interp(distances, known, farther)
-    beyond = np.exp2(-2 * np.maximum(distances / max(random[-1], 1e-12) - 1, 0)) / (n + 1)
+    beyond = (max(random[-1], _TINY) / np.maximum(distances, _TINY)) ** 2 / (n + 1)
     return np.asarray(np.where(distances <= 0, 1.0, np.where(distances > random[-1], beyond, within)))

@@ -17,10 +17,8 @@ from fpserver.terms import Group, Vector, Vectors
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 
-SIZES = {Group.TEMPORAL: 6, Group.SPECTRAL: 16, Group.RHYTHM: 24, Group.TONAL: 36, Group.TIMBRE: 64}
-WHITENING = {Group.TEMPORAL: 0.5, Group.SPECTRAL: 0.5, Group.RHYTHM: 0.5, Group.TIMBRE: 0.5}
+SIZES = {Group.TEMPORAL: 6, Group.SPECTRAL: 16, Group.RHYTHM: 24, Group.TONAL: 36, Group.TIMBRE: 48}
 SEGMENT_SIZE = 32
-SEGMENT_WHITENING = 0.5
 N_PAIRS = 1000
 MAX_MOMENTS = 50_000  # that axes are learned from
 TYPICAL_SQUARED = {  # distance of random tracks, scaled and not yet divided, before any are known
@@ -41,7 +39,7 @@ def projection(group: Group, vectors: Reals, rng: np.random.Generator) -> Projec
     spread = (
         np.ones(vectors.shape[1]) if group is Group.TIMBRE else projections.spreads(vectors, typical=typical)
     )
-    return projections.by_axes(vectors, spread=spread, size=SIZES[group], whitening=WHITENING[group], rng=rng)
+    return projections.by_axes(vectors, spread=spread, size=SIZES[group], rng=rng)
 
 
 def divided(group: Group, undivided: Projection, pairs: Reals) -> tuple[Projection, Pairs]:
@@ -69,9 +67,7 @@ def some_moments(moments: Sequence[Vectors], rng: np.random.Generator) -> list[V
 def of_moments(vectors: Reals, rng: np.random.Generator) -> tuple[Projection, Vector]:
     """(projection, distances of random moments, ascending), of moments (n, n_dimensions)."""
     spread = projections.spreads(vectors, typical=np.maximum(np.abs(vectors).mean(0), 1e-3))
-    undivided = projections.by_axes(
-        vectors, spread=spread, size=SEGMENT_SIZE, whitening=SEGMENT_WHITENING, rng=rng
-    )
+    undivided = projections.by_axes(vectors, spread=spread, size=SEGMENT_SIZE, rng=rng)
     pairs = undivided(vectors)[random_pairs(len(vectors), rng)].astype(np.float64)
     squared = np.sum((pairs[:, 0] - pairs[:, 1]) ** 2, axis=1)
     by = _middle(squared, typical=TYPICAL_SEGMENT_SQUARED)

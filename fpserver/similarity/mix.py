@@ -12,6 +12,15 @@ from fpserver.errors import InvalidRequest
 from fpserver.terms import Group
 
 Metric: TypeAlias = Literal["euclidean", "cosine"]
+DEFAULT_WEIGHTS: Mapping[
+    Group, float
+] = {  # what finds tracks of one album best (docs/decisions/0028), all counting
+    Group.TEMPORAL: 1.0,
+    Group.SPECTRAL: 2.0,
+    Group.RHYTHM: 0.5,
+    Group.TONAL: 0.5,
+    Group.TIMBRE: 2.0,
+}
 METRICS: tuple[Metric, ...] = ("euclidean", "cosine")
 
 

@@ -60,16 +60,13 @@ def spreads(vectors: Reals, *, typical: Reals) -> Reals:
     return np.asarray(np.sqrt((n * vectors.var(0) + N_ASSUMED * typical**2) / (n + N_ASSUMED)))
 
 
-def by_axes(
-    vectors: Reals, *, spread: Reals, size: int, whitening: float, rng: np.random.Generator
-) -> Projection:
+def by_axes(vectors: Reals, *, spread: Reals, size: int, rng: np.random.Generator) -> Projection:
     """Onto the `size` axes along which scaled vectors differ most; all of them, where there are fewer dimensions.
 
     Args:
         vectors: (n_vectors, n_dimensions), to learn from.
         spread: (n_dimensions,), by which they are scaled.
         size: most dimensions of what comes out.
-        whitening: 0 keeps each axis as long as it is, 1 makes all as long, between: a compromise.
         rng: for axes along which nothing differs.
     """
     centre = vectors.mean(0)
@@ -81,11 +78,10 @@ def by_axes(
     if n_known < directions.shape[1]:
         others = rng.normal(size=(len(directions), directions.shape[1] - n_known))
         directions, _ = np.linalg.qr(np.concatenate((directions[:, :n_known], others), axis=1))
-    share = len(vectors) / (len(vectors) + N_ASSUMED)
-    lengths = share * np.maximum(values, 0) + (1 - share) * max(float(values.mean()), 1.0)
-    basis = directions * (lengths / lengths[0]) ** (-whitening / 2)
     return Projection(
-        centre=centre.astype(np.float32), spread=spread.astype(np.float32), basis=basis.astype(np.float32)
+        centre=centre.astype(np.float32),
+        spread=spread.astype(np.float32),
+        basis=directions.astype(np.float32),
     )
 
 

@@ -26,7 +26,7 @@ LOGARITHMIC = {"Hz": 100.0, "1/min": 30.0, "1/s": 0.5}  # unit → what is added
 TYPICAL_SPREAD = {"Hz": 0.5, "1/min": 0.3, "1/s": 0.5, "dB": 6.0, "LUFS": 6.0}  # transformed; others TYPICAL
 TYPICAL = 0.15
 LEAST_SPREAD = 0.3  # of a timbre dimension: what has less is taken to have so much
-RIDGE = 1e-2  # added to each variance, in units of the typical one: keeps logarithms finite
+RIDGE = 0.05  # added to each variance, in units of the typical one: keeps logarithms finite
 
 
 def n_means(n_numbers: int) -> int:
