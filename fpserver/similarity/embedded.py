@@ -1,0 +1,228 @@
+"""The engine of a server that needs no other: vectors in this process's memory, kept in a file between runs.
+
+Questions and changes are taken one after the other by the process's thinking thread. What takes seconds, sorting
+vectors into lists and writing the file, is done beside it, on what does not change any more, and taken over when it
+is ready: nobody waits for it. Processes on one data folder have a copy each; one of them at a time writes the file.
+
+    <data>/similarity/vectors   what is held (saved.py)
+    <data>/similarity/lock      held by the process that writes it
+"""
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import structlog
+
+from fpserver.config import RedisConfig, SimilarityConfig
+from fpserver.similarity import saved
+from fpserver.similarity.engine import EngineStats, Entry, Found
+from fpserver.similarity.holdings import Holdings
+from fpserver.similarity.scan import warm
+from fpserver.terms import Sieve, Vector, Vectors
+from fpserver.thinking import think
+
+SAVE_EVERY_S = 60.0
+SAVING_SHARE = 0.05  # of all time, at most, is spent on writing the file
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+
+class Embedded:
+    """Vectors in memory."""
+
+    def __init__(self, folder: Path, config: SimilarityConfig) -> None:
+        self._folder = folder
+        self._exact_below = config.exact_below
+        self._holdings = Holdings({}, exact_below=config.exact_below)
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="sorting")
+        self._sorting: asyncio.Task[None] | None = None
+        self._saving: asyncio.Task[None] | None = None
+        self._saved_position: str | None = None
+        self._next_save = 0.0
+
+    async def open(self) -> None:
+        """Take what the file holds, if there is one that can be read."""
+        try:
+            loaded = await self._run_beside(_load, self._file, self._exact_below)
+        except saved.Lost as reason:
+            log.info("similarity.begins_empty", reason=str(reason))
+        else:
+            self._holdings, self._saved_position = loaded, loaded.position
+        await think(warm)
+
+    async def close(self) -> None:
+        """Write what is not written, and stop."""
+        if self._sorting:
+            await asyncio.gather(self._sorting, return_exceptions=True)
+        if self._saving:
+            await asyncio.gather(self._saving, return_exceptions=True)
+        if self._holdings.position != self._saved_position:
+            await self._save()
+        self._beside.shutdown(wait=False)
+
+    async def position(self) -> str | None:
+        """As `Engine.position`."""
+        return self._holdings.position
+
+    async def begin(self, sizes: Mapping[str, int]) -> None:
+        """As `Engine.begin`."""
+        self._holdings = Holdings(
+            sizes, exact_below=self._exact_below
+        )  # first: nobody writes the old ones now
+        self._saved_position = None
+        await self._run_beside(_forget, self._file)
+
+    async def put(self, entries: Sequence[Entry]) -> None:
+        """As `Engine.put`."""
+        await think(self._holdings.put, entries)
+        self._sort_soon()
+
+    async def remove(self, track_ids: Sequence[int]) -> None:
+        """As `Engine.remove`."""
+        await think(self._holdings.remove, track_ids)
+        self._sort_soon()
+
+    async def advance(self, position: str) -> None:
+        """As `Engine.advance`; the file is written every so often, with the vectors as they are then."""
+        self._holdings.position = position
+        if self._saving is None and time.monotonic() >= self._next_save:
+            self._saving = asyncio.create_task(self._save(), name="similarity.save")
+
+    async def nearest(
+        self,
+        space: str,
+        queries: Vectors,
+        *,
+        k: int,
+        weights: Vector | None = None,
+        metric: str = "euclidean",
+        sieve: Sieve | None = None,
+        exact: bool = False,
+    ) -> list[Found]:
+        """As `Engine.nearest`."""
+        return await think(
+            self._holdings.nearest,
+            space,
+            queries,
+            k=k,
+            weights=weights,
+            metric=metric,
+            sieve=sieve,
+            exact=exact,
+        )
+
+    async def vectors(self, space: str, track_ids: Sequence[int]) -> dict[int, Vectors]:
+        """As `Engine.vectors`."""
+        return await think(self._holdings.vectors, space, track_ids)
+
+    async def stats(self) -> EngineStats:
+        """As `Engine.stats`."""
+        return await think(self._holdings.stats)
+
+    async def settled(self) -> None:
+        """Wait until all that is due to be sorted is sorted."""
+        while self._sorting:
+            await self._sorting
+
+    @property
+    def _file(self) -> Path:
+        return self._folder / "vectors"
+
+    def _sort_soon(self) -> None:
+        if self._sorting is None:
+            self._sorting = asyncio.create_task(self._sort(), name="similarity.sort")
+
+    async def _sort(self) -> None:
+        try:
+            while due := await think((holdings := self._holdings).sorting):
+                space, sorting, alive = due
+                start = time.monotonic()
+                lists = await self._run_beside(sorting.run, alive)
+                if holdings is self._holdings:
+                    await think(holdings.replace, space, sorting, lists)
+                log.info(
+                    "similarity.sorted",
+                    space=space,
+                    n_vectors=len(lists),
+                    anew=sorting.known is None,
+                    seconds=round(time.monotonic() - start, 3),
+                )
+        except Exception as error:  # what is not sorted is still found, only slower
+            log.error("similarity.not_sorted", error=f"{type(error).__name__}: {error}")
+        finally:
+            self._sorting = None
+
+    async def _save(self) -> None:
+        start = time.monotonic()
+        try:
+            arrays, document = await think((holdings := self._holdings).columns)
+            if holdings is self._holdings and await self._run_beside(_save, self._file, arrays, document):
+                self._saved_position = document["position"]
+        except OSError as error:
+            log.error("similarity.not_saved", folder=str(self._folder), error=str(error))
+        finally:
+            self._saving = None
+            took_s = time.monotonic() - start
+            self._next_save = time.monotonic() + max(SAVE_EVERY_S, took_s / SAVING_SHARE)
+
+    async def _run_beside(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        work = partial(function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._beside, work)
+
+
+@asynccontextmanager
+async def open_engine(similarity: SimilarityConfig, redis: RedisConfig) -> AsyncIterator[Embedded]:
+    """The engine of a data folder; one that has no file yet, or a damaged one, begins empty."""
+    engine = Embedded(Path(redis.data_dir) / "similarity", similarity)
+    await engine.open()
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+def _load(path: Path, exact_below: int) -> Holdings:
+    arrays, document = saved.load(path)
+    try:
+        return Holdings.restored(arrays, document, exact_below=exact_below)
+    except (KeyError, ValueError, TypeError) as error:
+        raise saved.Lost(f"{path} holds something else: {type(error).__name__}: {error}") from error
+
+
+def _save(path: Path, arrays: saved.Arrays, document: object) -> bool:
+    """Write the file; False when another process is about to."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path.with_name("lock")) as mine:
+        if mine:
+            saved.save(path, arrays, document)
+        return mine
+
+
+def _forget(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Hold the folder's lock, or say that another process does."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)

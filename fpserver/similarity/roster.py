@@ -1,0 +1,188 @@
+"""Which tracks are held, and which pass a sieve: a column per field and fact, a slot per track.
+
+A track that is replaced gets another slot: what was held under the old one is removed with it. Text is folded when it
+comes in, and equal text is one number, so a filter is a comparison of columns.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fpserver.errors import InvalidRequest
+from fpserver.similarity.engine import Entry
+from fpserver.similarity.scan import Passes
+from fpserver.terms import METADATA_FIELDS, Sieve, TrackIds, fold
+
+KEY = "key"  # the estimated one, beside the fields of the metadata
+FIELDS = (*METADATA_FIELDS, KEY)
+SEARCHED = ("title", "artist", "album", "external_id", "isrc")  # by `q`
+NONE = 0  # number of a text that is not there
+BETWEEN = "\0"  # texts that are searched together
+
+
+class Roster:
+    """The tracks."""
+
+    def __init__(self) -> None:
+        self.slot_of: dict[int, int] = {}  # by track id
+        self._n_slots = 0
+        self._ids = np.empty(0, np.int64)
+        self._alive = np.empty(0, np.bool_)
+        self._texts: dict[str, _Texts] = {name: _Texts() for name in FIELDS}
+        self._facts: dict[str, npt.NDArray[np.float64]] = {}  # NaN: not there
+        self._searched: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self.slot_of)
+
+    @property
+    def ids(self) -> TrackIds:
+        """Track id by slot."""
+        return self._ids[: self._n_slots]
+
+    @property
+    def alive(self) -> Passes:
+        """By slot: whether the track is still held."""
+        return self._alive[: self._n_slots]
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of all columns and texts, about."""
+        columns = (
+            self._ids,
+            self._alive,
+            *self._facts.values(),
+            *(texts.column for texts in self._texts.values()),
+        )
+        texts = sum(len(text) + 50 for text in self._searched)
+        return sum(column.nbytes for column in columns) + 2 * texts + 100 * len(self.slot_of)
+
+    def add(self, entry: Entry) -> int:
+        """Hold a track that is not held; says its slot."""
+        slot = self._n_slots
+        self._grow(slot + 1)
+        self._n_slots += 1
+        self.slot_of[entry.track_id] = slot
+        self._ids[slot], self._alive[slot] = entry.track_id, True
+        folded = {name: fold(value) for name, value in entry.metadata.items() if value is not None}
+        if entry.key is not None:
+            folded[KEY] = fold(entry.key)
+        for name, texts in self._texts.items():
+            texts.put(slot, folded.get(name))
+        for name, value in entry.facts.items():
+            if name not in self._facts:
+                self._facts[name] = np.full(len(self._ids), np.nan)
+            self._facts[name][slot] = value
+        self._searched.append(BETWEEN.join(folded.get(name, "") for name in SEARCHED))
+        return slot
+
+    def remove(self, track_id: int) -> int | None:
+        """Hold a track no more; says the slot it had, if it was held."""
+        slot = self.slot_of.pop(track_id, None)
+        if slot is not None:
+            self._alive[slot] = False
+            self._searched[slot] = ""
+        return slot
+
+    def passing(self, sieve: Sieve | None) -> Passes:
+        """By slot: whether a track is held and passes.
+
+        Raises:
+            InvalidRequest: there is no such field.
+        """
+        if sieve is None:
+            return self.alive
+        passes = self.alive.copy()
+        for name, value in sieve.equal.items():
+            if name not in self._texts:
+                raise InvalidRequest(f'"{name}" is no field to filter by; there are {", ".join(FIELDS)}')
+            passes &= self._texts[name].equal(fold(value), self._n_slots)
+        for name, (least, most) in sieve.ranges.items():
+            passes &= self._within(name, least, most)
+        if sieve.q:
+            sought = fold(sieve.q)
+            passes &= np.fromiter((sought in text for text in self._searched), np.bool_, self._n_slots)
+        for track_id in sieve.without:
+            if (slot := self.slot_of.get(track_id)) is not None:
+                passes[slot] = False
+        return passes
+
+    def wanted(self, track_ids: Sequence[int]) -> Passes:
+        """By slot: whether it is one of these tracks."""
+        wanted = np.zeros(self._n_slots, np.bool_)
+        wanted[[self.slot_of[track_id] for track_id in track_ids if track_id in self.slot_of]] = True
+        return wanted
+
+    def columns(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+        """All that is held, as arrays by name and a document; `restored` takes them back."""
+        arrays: dict[str, npt.NDArray[Any]] = {"ids": self.ids.copy(), "alive": self.alive.copy()}
+        arrays |= {f"fact:{name}": column[: self._n_slots].copy() for name, column in self._facts.items()}
+        arrays |= {
+            f"text:{name}": texts.column[: self._n_slots].copy() for name, texts in self._texts.items()
+        }
+        vocabularies = {name: list(texts.numbers) for name, texts in self._texts.items()}
+        return arrays, {"facts": list(self._facts), "texts": vocabularies, "searched": list(self._searched)}
+
+    @classmethod
+    def restored(cls, arrays: Mapping[str, npt.NDArray[Any]], document: Mapping[str, Any]) -> "Roster":
+        """What `columns` told."""
+        roster = cls()
+        roster._ids, roster._alive = arrays["ids"].copy(), arrays["alive"].copy()
+        roster._n_slots = len(roster._ids)
+        roster._facts = {name: arrays[f"fact:{name}"].copy() for name in document["facts"]}
+        for name in FIELDS:
+            roster._texts[name] = _Texts(arrays[f"text:{name}"].copy(), document["texts"][name])
+        roster._searched = list(document["searched"])
+        roster.slot_of = {
+            track_id: slot
+            for slot, (track_id, alive) in enumerate(
+                zip(roster._ids.tolist(), roster._alive.tolist(), strict=True)
+            )
+            if alive
+        }
+        return roster
+
+    def _grow(self, n_slots: int) -> None:
+        if n_slots <= len(self._ids):
+            return
+        n_more = max(n_slots, 2 * len(self._ids), 64) - len(self._ids)
+        self._ids = np.concatenate([self._ids, np.zeros(n_more, np.int64)])
+        self._alive = np.concatenate([self._alive, np.zeros(n_more, np.bool_)])
+        self._facts = {
+            name: np.concatenate([column, np.full(n_more, np.nan)]) for name, column in self._facts.items()
+        }
+        for texts in self._texts.values():
+            texts.column = np.concatenate([texts.column, np.zeros(n_more, np.int32)])
+
+    def _within(self, name: str, least: float | None, most: float | None) -> Passes:
+        """By slot: whether a fact is there and in its range."""
+        if name not in self._facts:
+            return np.zeros(self._n_slots, np.bool_)
+        column = self._facts[name][: self._n_slots]
+        within = ~np.isnan(column)
+        if least is not None:
+            within &= column >= least
+        if most is not None:
+            within &= column <= most
+        return within
+
+
+class _Texts:
+    """One field of all tracks: the number of its text, by slot."""
+
+    def __init__(self, column: npt.NDArray[np.int32] | None = None, known: Sequence[str] = ()) -> None:
+        self.column = np.empty(0, np.int32) if column is None else column
+        self.numbers: dict[str, int] = dict(_numbered(known))
+
+    def put(self, slot: int, text: str | None) -> None:
+        self.column[slot] = NONE if text is None else self.numbers.setdefault(text, len(self.numbers) + 1)
+
+    def equal(self, text: str, n_slots: int) -> Passes:
+        number = self.numbers.get(text)
+        return self.column[:n_slots] == number if number is not None else np.zeros(n_slots, np.bool_)
+
+
+def _numbered(texts: Sequence[str]) -> Iterator[tuple[str, int]]:
+    return zip(texts, range(1, len(texts) + 1), strict=True)

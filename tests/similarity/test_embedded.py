@@ -1,0 +1,144 @@
+"""What only the embedded engine has: a file, and lists that are sorted while it is asked."""
+
+import asyncio
+import fcntl
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fpserver.config import RedisConfig, SimilarityConfig
+from fpserver.similarity.embedded import Embedded, open_engine
+from fpserver.similarity.engine import Entry
+from fpserver.terms import SEGMENTS, Metadata, Vectors
+
+SIZE = 16
+N_TRACKS = 200
+PER_TRACK = 100
+
+
+def track(rng: np.random.Generator, track_id: int) -> Entry:
+    centre = rng.standard_normal(SIZE)
+    vectors: Vectors = (centre + 0.3 * rng.standard_normal((PER_TRACK, SIZE))).astype(np.float32)
+    return Entry(
+        track_id=track_id,
+        metadata=Metadata(title=f"{track_id}"),
+        facts={},
+        key=None,
+        vectors={SEGMENTS: vectors},
+    )
+
+
+async def filled(engine: Embedded, rng: np.random.Generator) -> Vectors:
+    """Some vectors of an engine's tracks."""
+    await engine.begin({SEGMENTS: SIZE})
+    tracks = [track(rng, track_id) for track_id in range(1, N_TRACKS + 1)]
+    await engine.put(tracks)
+    return np.concatenate([each.vectors[SEGMENTS][:1] for each in tracks])
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> RedisConfig:
+    return RedisConfig(data_dir=str(tmp_path))
+
+
+SORTED = SimilarityConfig(exact_below=1000)
+
+
+async def test_questions_are_answered_rightly_while_vectors_are_sorted(
+    redis: RedisConfig, rng: np.random.Generator
+) -> None:
+    async with open_engine(SORTED, redis) as engine:
+        queries = await filled(engine, rng)
+        n_asked = 100
+        for i in range(n_asked):
+            found, put = await asyncio.gather(
+                engine.nearest(SEGMENTS, queries[[i]], k=3),
+                engine.put([track(rng, 1000 + i)]),
+            )
+            assert (found[0].track_id[0], found[0].row[0], found[0].distance[0]) == (i + 1, 0, 0)
+            assert put is None
+        await engine.settled()
+        stats = await engine.stats()
+        assert stats.n_vectors[SEGMENTS] == PER_TRACK * (N_TRACKS + n_asked)
+        exact, likely = [
+            await engine.nearest(SEGMENTS, queries, k=10, exact=exact) for exact in (True, False)
+        ]
+        assert all(a.distance[0] == 0 for a in likely)
+        pairs = [[set(zip(a.track_id, a.row, strict=True)) for a in each] for each in (exact, likely)]
+        shared = [len(a & b) for a, b in zip(*pairs, strict=True)]
+        assert np.mean(shared) >= 9.7
+
+
+async def test_removed_vectors_leave_their_room_when_there_are_many(
+    redis: RedisConfig, rng: np.random.Generator
+) -> None:
+    async with open_engine(SORTED, redis) as engine:
+        queries = await filled(engine, rng)
+        await engine.settled()
+        before = (await engine.stats()).memory_bytes
+        gone = range(1, 150)
+        await engine.remove(gone)
+        found = await engine.nearest(SEGMENTS, queries, k=5)
+        await engine.settled()
+        found += await engine.nearest(SEGMENTS, queries, k=5)
+        assert not any(set(each.track_id.tolist()) & set(gone) for each in found)
+        assert all(len(each.track_id) == 5 for each in found)
+        assert (await engine.stats()).memory_bytes < before / 2
+
+
+@pytest.mark.parametrize("harm", ["cut off", "a byte turned", "another kind", "empty", "in its header"])
+async def test_a_damaged_file_is_lost_and_the_engine_begins_anew(
+    redis: RedisConfig, rng: np.random.Generator, harm: str
+) -> None:
+    async with open_engine(SORTED, redis) as engine:
+        await filled(engine, rng)
+        await engine.settled()
+        await engine.advance("5")
+    path = Path(redis.data_dir) / "similarity" / "vectors"
+    whole = bytearray(path.read_bytes())
+    if harm == "cut off":
+        del whole[len(whole) // 2 :]
+    elif harm == "a byte turned":
+        whole[len(whole) // 2] ^= 1
+    elif harm == "another kind":
+        whole[:4] = b"RIFF"
+    elif harm == "in its header":
+        whole[40] ^= 1
+    else:
+        whole.clear()
+    path.write_bytes(whole)
+    async with open_engine(SORTED, redis) as engine:
+        assert await engine.position() is None
+        await filled(engine, rng)
+        await engine.advance("6")
+    async with open_engine(SORTED, redis) as engine:
+        assert await engine.position() == "6"
+        assert (await engine.stats()).n_tracks == N_TRACKS
+
+
+async def test_of_several_processes_on_a_folder_one_writes_at_a_time(
+    redis: RedisConfig, rng: np.random.Generator
+) -> None:
+    folder = Path(redis.data_dir) / "similarity"
+    folder.mkdir()
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        async with open_engine(SORTED, redis) as engine:
+            await filled(engine, rng)
+            await engine.advance("5")
+    assert not (folder / "vectors").exists()
+
+
+async def test_what_is_forgotten_does_not_come_back_after_a_crash(
+    redis: RedisConfig, rng: np.random.Generator
+) -> None:
+    async with open_engine(SORTED, redis) as engine:
+        await filled(engine, rng)
+        await engine.advance("5")
+    crashing = Embedded(Path(redis.data_dir) / "similarity", SORTED)
+    await crashing.open()
+    await crashing.begin({SEGMENTS: SIZE})
+    async with open_engine(SORTED, redis) as engine:
+        assert await engine.position() is None
+    await crashing.close()
