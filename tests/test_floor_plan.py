@@ -12,7 +12,7 @@ TERMS = {"terms", "errors", "config"}
 FOUNDATION = TERMS | {"metrics", "files", "log", "descriptors"}
 PURE = {"fingerprint", "matching", "features"}
 EDGES = {"audio", "index", "tracks", "store", "similarity"}
-JOURNEYS = {"identify", "search", "ingest", "keeping", "duplicates"}
+JOURNEYS = {"identify", "search", "ingest", "keeping", "duplicates", "mapping"}
 
 # place → what it may import besides itself
 PLAN: dict[str, set[str]] = {
@@ -37,14 +37,17 @@ PLAN: dict[str, set[str]] = {
     "dsp_child": {"errors"},
     "dsp_pool": {"dsp_child", "errors"},
     "hearing": TERMS | {"audio", "fingerprint"},
-    "services": FOUNDATION | {"dsp_pool", "fingerprint", "index", "tracks", "store"},
+    "map_pool": TERMS | {"dsp_child", "dsp_pool", "similarity"},
+    "services": FOUNDATION | {"dsp_pool", "map_pool", "fingerprint", "index", "tracks", "store"},
     **dict.fromkeys(
         JOURNEYS,
-        FOUNDATION | PURE | {"services", "hearing", "thinking", "tracks", "duplicates", "keeping", "search"},
+        FOUNDATION
+        | PURE
+        | {"services", "hearing", "thinking", "tracks", "similarity", "duplicates", "keeping", "search"},
     ),
     "exchange": FOUNDATION | PURE | {"ingest", "services", "thinking", "tracks"},
     "worker": FOUNDATION | JOURNEYS | {"services"},
-    "web": FOUNDATION | JOURNEYS | {"services", "hearing", "fingerprint", "tracks"},
+    "web": FOUNDATION | JOURNEYS | {"services", "hearing", "thinking", "fingerprint", "tracks"},
     "bulk": FOUNDATION | JOURNEYS | {"services", "tracks", "audio", "web", "worker"},
     "demo": FOUNDATION | {"audio", "dsp_pool", "bulk", "web", "run_folder", "words"},
     "child": FOUNDATION | {"services", "web", "worker"},

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from fpserver.web.contract import Handler
-from fpserver.web.handlers import additions, batches, identify, ingest, operations, tracks
+from fpserver.web.handlers import additions, batches, identify, ingest, maps, operations, tracks
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ ROUTES = (
     Route("GET", "/v1/ingest/{batch_id}", batches.read, "Bulk", "How far has a batch come?"),
     Route("GET", "/v1/ingest/{batch_id}/events", batches.events, "Bulk", "Watch a batch"),
     Route("DELETE", "/v1/ingest/{batch_id}", batches.cancel, "Bulk", "Cancel a batch"),
+    Route("POST", "/v1/map", maps.draw, "Similarity", "Lay tracks out in the plane"),
     Route("GET", "/healthz", operations.healthz, "Operations", "Is the process alive?"),
     Route("GET", "/readyz", operations.readyz, "Operations", "Is it ready for clips?"),
     Route("GET", "/metrics", operations.prometheus, "Operations", "Metrics for Prometheus"),
