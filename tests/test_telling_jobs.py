@@ -20,9 +20,7 @@ COUNTING = Purpose(name="counting", crash=MapFailed, late=MapFailed)
 
 @pytest.fixture
 async def pool() -> AsyncIterator[DspPool]:
-    one = DspPool(
-        processes=1, memory_limit_bytes=LIMIT_BYTES, preload=PRELOAD, lazy=True, purpose=COUNTING
-    )
+    one = DspPool(processes=1, memory_limit_bytes=LIMIT_BYTES, preload=PRELOAD, lazy=True, purpose=COUNTING)
     async with one:
         yield one
 
@@ -49,9 +47,7 @@ async def test_a_lazy_pool_starts_its_child_with_the_first_job() -> None:
 async def test_cancelling_the_caller_ends_the_job_and_keeps_the_child(pool: DspPool) -> None:
     before = await pid(pool)
     told: list[int] = []
-    job = asyncio.create_task(
-        pool.run_telling(jobs.count, 10**6, 0.01, timeout_s=60, on_told=told.append)
-    )
+    job = asyncio.create_task(pool.run_telling(jobs.count, 10**6, 0.01, timeout_s=60, on_told=told.append))
     await until(lambda: told)
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -108,9 +104,7 @@ async def test_closing_the_pool_refuses_what_runs() -> None:
     told: list[int] = []
     pool = DspPool(processes=1, memory_limit_bytes=LIMIT_BYTES, preload=PRELOAD, purpose=COUNTING)
     async with pool:
-        job = asyncio.create_task(
-            pool.run_telling(jobs.say_nothing, 60, timeout_s=60, on_told=told.append)
-        )
+        job = asyncio.create_task(pool.run_telling(jobs.say_nothing, 60, timeout_s=60, on_told=told.append))
         await until(lambda: told)
     with pytest.raises(Overloaded, match="counting was stopped"):
         await job

@@ -32,6 +32,6 @@ def own_cluster(points: Points, cluster: npt.NDArray[np.int64], *, k: int = 5) -
 
 
 def _distances(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    distances = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
+    distances: npt.NDArray[np.float64] = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
     np.fill_diagonal(distances, -1)
     return distances

@@ -23,9 +23,7 @@ def continuous(n: int, rng: np.random.Generator) -> Vectors:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_clusters_stay_apart_and_neighbours_stay_neighbours(
-    metric: Metric, rng: np.random.Generator
-) -> None:
+def test_clusters_stay_apart_and_neighbours_stay_neighbours(metric: Metric, rng: np.random.Generator) -> None:
     vectors, cluster = clustered(400, rng)
     points = draw(vectors, metric=metric)
     assert own_cluster(points, cluster) > 0.98

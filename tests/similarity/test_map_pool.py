@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import numpy as np
@@ -32,11 +32,15 @@ def drawing(maps: MapPool, vectors: Vectors, told: list[float]) -> asyncio.Task[
     return asyncio.create_task(maps.coordinates(vectors, **OPTIONS, on_progress=told.append))
 
 
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110  (other processes set no events here)
+            await asyncio.sleep(0.01)
+
+
 async def computing(told: list[float]) -> None:
     """Return when the child is in the middle of it."""
-    async with asyncio.timeout(60):
-        while not told or told[-1] == 0:  # noqa: ASYNC110  (another process sets no events here)
-            await asyncio.sleep(0.01)
+    await until(lambda: told and told[-1] > 0)
 
 
 def child_pid(maps: MapPool) -> int | None:
@@ -65,8 +69,7 @@ async def test_cancelling_ends_the_work_within_a_second_and_keeps_the_child(
     start = time.monotonic()
     with pytest.raises(asyncio.CancelledError):
         await task
-    while maps.n_running:
-        await asyncio.sleep(0.01)
+    await until(lambda: not maps.n_running)
     assert time.monotonic() - start < 1
     assert told[-1] < 1
     await drawing(maps, clustered(20, rng)[0], told)
@@ -76,8 +79,7 @@ async def test_cancelling_ends_the_work_within_a_second_and_keeps_the_child(
 async def test_who_leaves_while_the_child_prepares_does_not_end_that(rng: np.random.Generator) -> None:
     async with MapPool(SimilarityConfig()) as maps:
         task = drawing(maps, clustered(20, rng)[0], [])
-        while not maps.n_running:
-            await asyncio.sleep(0.01)
+        await until(lambda: maps.n_running)
         task.cancel()
         await asyncio.sleep(0.05)
         assert maps.n_running == 1
@@ -116,11 +118,15 @@ async def test_a_child_that_is_killed_fails_its_map_and_no_other(
 async def test_limits_of_time_and_memory_are_named(rng: np.random.Generator) -> None:
     many = clustered(LONG, rng)[0]
     async with MapPool(SimilarityConfig(map_timeout_s=0.2)) as maps:
-        with pytest.raises(MapFailed, match=f"map of {LONG} tracks: computing took longer than 0.2 s, the limit"):
+        with pytest.raises(
+            MapFailed, match=f"map of {LONG} tracks: computing took longer than 0.2 s, the limit"
+        ):
             await drawing(maps, many, [])
     small = int(1.6 * 2**30)
     async with MapPool(SimilarityConfig(map_memory_bytes=small)) as maps:
         assert len(await drawing(maps, many[:20], [])) == 20
         huge = np.ones((60_000, 2000), np.float32)
-        with pytest.raises(MapFailed, match=r"map of 60000 tracks: computing .*1\.6 GiB of memory, the limit"):
+        with pytest.raises(
+            MapFailed, match=r"map of 60000 tracks: computing .*1\.6 GiB of memory, the limit"
+        ):
             await drawing(maps, huge, [])
