@@ -13,9 +13,10 @@ import multiprocessing
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Self, TypeVar, TypeVarTuple
 
-from fpserver.dsp_child import Child
+from fpserver.dsp_child import DECODING, Child, Job, Purpose, Tell
 from fpserver.errors import Overloaded
 
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class DspPool:
 
     With 0 processes it starts nothing and refuses work: for owners that only read. `preload` names the modules
     that Python's fork server loads once; a process has one fork server, so the list of its first pool counts.
+    A `lazy` pool starts a child when there is a first job for it. `purpose` says which errors its jobs end with.
     """
 
     def __init__(
@@ -51,10 +53,15 @@ class DspPool:
         memory_limit_bytes: int,
         niceness: int = 0,
         preload: Sequence[str] = PRELOAD,
+        lazy: bool = False,
+        purpose: Purpose = DECODING,
     ) -> None:
         self._preload = list(preload)
+        self._lazy = lazy
+        self._purpose = purpose
         self._children = [
-            Child(memory_limit_bytes=memory_limit_bytes, niceness=niceness) for _ in range(processes)
+            Child(memory_limit_bytes=memory_limit_bytes, niceness=niceness, purpose=purpose)
+            for _ in range(processes)
         ]
         self._free: asyncio.Queue[Child] = asyncio.Queue()
         self._threads = ThreadPoolExecutor(max(1, processes), thread_name_prefix="dsp-pool")
@@ -63,11 +70,12 @@ class DspPool:
         self._open = False
 
     async def __aenter__(self) -> Self:
-        """Start all children; returns when every one is ready."""
+        """Start all children, unless lazy; returns when every one is ready."""
         multiprocessing.get_context("forkserver").set_forkserver_preload(self._preload)
         atexit.register(self._kill_children)
         try:
-            await asyncio.gather(*(self._on_thread(child.start) for child in self._children))
+            if not self._lazy:
+                await asyncio.gather(*(self._on_thread(child.start) for child in self._children))
         except BaseException:
             await self.__aexit__()
             raise
@@ -110,28 +118,48 @@ class DspPool:
         Cancelling the caller kills the child in the middle of the job.
 
         Raises:
-            AudioTimeout: it ran longer than `timeout_s`.
-            AudioCrash: its process died, or needed more memory than a child may have.
+            AudioTimeout: it ran longer than `timeout_s` (or what `purpose` says).
+            AudioCrash: its process died, or needed more memory than a child may have (the same).
             Overloaded: the pool was closed.
             RuntimeError: this pool has no processes.
             Exception: what the function raised.
         """
+        return await self._run((function, args), timeout_s, None)  # type: ignore[no-any-return]  # a pipe has no types
+
+    async def run_telling(
+        self, function: Callable[..., T], /, *args: Any, timeout_s: float, on_told: Tell
+    ) -> T:
+        """The same with a function that takes a keyword `tell`, and tells how far it has come by calling it.
+
+        What it tells comes to `on_told`, on the event loop. Cancelling the caller ends the job at its next
+        `tell`, and the child lives on; one that tells nothing for a while is killed.
+
+        Raises:
+            Exception: as `run`.
+        """
+        loop = asyncio.get_running_loop()
+        return await self._run(  # type: ignore[no-any-return]  # a pipe has no types
+            (function, args), timeout_s, lambda told: loop.call_soon_threadsafe(on_told, told)
+        )
+
+    async def _run(self, job: Job, timeout_s: float, on_told: Tell | None) -> Any:
         if not self._children:
-            raise RuntimeError(f"a pool of 0 processes cannot run {function!r}: open it with some")
+            raise RuntimeError(f"a pool of 0 processes cannot run {job[0]!r}: open it with some")
         child = await self._free_child()
         stop = threading.Event()
         self._calls.add(stop)
-        call = self._on_thread(child.call, (function, args), timeout_s, stop)
+        call = self._on_thread(partial(child.call, on_told=on_told), job, timeout_s, stop)
         call.add_done_callback(lambda call: self._done(call, child, stop))
         try:
             ok, result = await asyncio.shield(call)
         except asyncio.CancelledError:
             stop.set()
-            child.kill()
+            if on_told is None:
+                child.kill()
             raise
         if not ok:
             raise result
-        return result  # type: ignore[no-any-return]  # a pipe has no types: it is what the function returned
+        return result
 
     async def _free_child(self) -> Child:
         self._n_waiting += 1
@@ -140,7 +168,7 @@ class DspPool:
         finally:
             self._n_waiting -= 1
         if child is None or not self._open:
-            raise Overloaded("decoding processes are stopped: the server is closing")
+            raise Overloaded(f"processes for {self._purpose.name} are stopped: the server is closing")
         return child
 
     def _done(self, call: asyncio.Future[Any], child: Child, stop: threading.Event) -> None:

@@ -10,6 +10,7 @@ from fpserver.dsp_pool import DspPool
 from fpserver.fingerprint.stamp import stamp
 from fpserver.index.store import FUNCTIONS as INDEX_FUNCTIONS
 from fpserver.index.store import Index
+from fpserver.map_pool import MapPool
 from fpserver.similarity.store import Descriptions
 from fpserver.store.connect import Client, load_functions, open_store
 from fpserver.tracks.backlog import Backlog
@@ -30,6 +31,7 @@ class Services:
     undescribed: Undescribed
     descriptions: Descriptions
     pool: DspPool
+    maps: MapPool
 
 
 @asynccontextmanager
@@ -43,7 +45,7 @@ async def open_services(config: Config, *, pool_processes: int) -> AsyncIterator
         ForeignIndex: the store holds an index made by other settings.
     """
     pool = DspPool(processes=pool_processes, memory_limit_bytes=config.audio.memory_limit_bytes)
-    async with pool, open_store(config.redis) as client:
+    async with pool, MapPool(config.similarity) as maps, open_store(config.redis) as client:
         await load_functions(client, INDEX_FUNCTIONS)
         await load_functions(client, TRACKS_FUNCTIONS)
         index = Index(client, config.index, observe=_observe_shard)
@@ -59,6 +61,7 @@ async def open_services(config: Config, *, pool_processes: int) -> AsyncIterator
                 client, n_shards=config.index.n_shards, timeout_s=config.redis.timeout_s
             ),
             pool=pool,
+            maps=maps,
         )
 
 

@@ -23,6 +23,7 @@ JOURNEYS = {
     "following",
     "similar",
     "segments",
+    "mapping",
 }
 
 # place → what it may import besides itself
@@ -50,7 +51,9 @@ PLAN: dict[str, set[str]] = {
     "dsp_pool": {"dsp_child", "errors"},
     "hearing": TERMS | {"audio", "fingerprint"},
     "describing": TERMS | {"audio", "features", "fingerprint", "descriptors"},
-    "services": FOUNDATION | {"dsp_pool", "fingerprint", "index", "tracks", "store", "similarity"},
+    "map_pool": TERMS | {"dsp_child", "dsp_pool", "similarity"},
+    "services": FOUNDATION
+    | {"dsp_pool", "map_pool", "fingerprint", "index", "tracks", "store", "similarity"},
     **dict.fromkeys(
         JOURNEYS,
         FOUNDATION
@@ -68,7 +71,7 @@ PLAN: dict[str, set[str]] = {
     ),
     "exchange": FOUNDATION | PURE | {"ingest", "services", "thinking", "tracks"},
     "worker": FOUNDATION | JOURNEYS | {"services"},
-    "web": FOUNDATION | JOURNEYS | {"services", "hearing", "fingerprint", "tracks"},
+    "web": FOUNDATION | JOURNEYS | {"services", "hearing", "thinking", "fingerprint", "tracks"},
     "bulk": FOUNDATION | JOURNEYS | {"services", "tracks", "audio", "web", "worker"},
     "demo": FOUNDATION | {"audio", "dsp_pool", "bulk", "web", "run_folder", "words"},
     "child": FOUNDATION | {"services", "web", "worker"},

@@ -35,6 +35,10 @@ EXAMPLES = {
     ),
     "ingest_take": "curl -F file=@one.mp3 -F file=@two.flac http://127.0.0.1:8710/v1/ingest",
     "batches_events": "curl -N http://127.0.0.1:8710/v1/ingest/BATCH_ID/events",
+    "maps_draw": (
+        'curl -H \'Content-Type: application/json\' -d \'{"filter": {"genre": "jazz"}, "limit": 500}\' '
+        "http://127.0.0.1:8710/v1/map"
+    ),
 }
 METHODS = ("get", "post", "patch", "delete")
 

@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from fpserver.web.contract import Handler
-from fpserver.web.handlers import additions, batches, identify, ingest, operations, segments, similar, tracks
+from fpserver.web.handlers import (
+    additions,
+    batches,
+    identify,
+    ingest,
+    maps,
+    operations,
+    segments,
+    similar,
+    tracks,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,7 @@ ROUTES = (
         "Similarity",
         "Which moments are like this moment?",
     ),
+    Route("POST", "/v1/map", maps.draw, "Similarity", "Lay tracks out in the plane"),
     Route("GET", "/healthz", operations.healthz, "Operations", "Is the process alive?"),
     Route("GET", "/readyz", operations.readyz, "Operations", "Is it ready for clips?"),
     Route("GET", "/metrics", operations.prometheus, "Operations", "Metrics for Prometheus"),

@@ -20,6 +20,7 @@ from fpserver.fingerprint.constellation import frames_per_s
 from fpserver.fingerprint.stamp import stamp
 from fpserver.identify import IdentifyOptions, identify_hearing
 from fpserver.index.store import FUNCTIONS, Index
+from fpserver.map_pool import MapPool
 from fpserver.search import Clock, search
 from fpserver.services import Services
 from fpserver.store.connect import Client, load_functions, open_store
@@ -112,6 +113,7 @@ async def ask(index: Index, hearing: Hearing, config: Config) -> Said:
         undescribed=nobody,
         descriptions=nobody,
         pool=cast(DspPool, nobody),
+        maps=cast(MapPool, nobody),
     )
     options = IdentifyOptions(limit=LIMIT, explain=True)
     found = await identify_hearing(services, hearing, options, Clock({}))

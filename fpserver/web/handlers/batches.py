@@ -1,9 +1,7 @@
 """Batches: how far they have come, watched as they go, and ended."""
 
-import asyncio
 import time
 
-import msgspec
 import structlog
 from aiohttp import web
 
@@ -11,8 +9,8 @@ from fpserver import errors
 from fpserver.errors import (
     StoreUnavailable,
 )
-from fpserver.web import convert
-from fpserver.web.answers import answer, to_json
+from fpserver.web import convert, streams
+from fpserver.web.answers import answer
 from fpserver.web.contract import Reply, speaks
 from fpserver.web.door import DOOR, Door
 from fpserver.web.media import EVENTS
@@ -22,7 +20,6 @@ from fpserver.web.schemas import BatchAnswer
 log = structlog.get_logger()
 
 EVENT_EVERY_S = 0.5
-KEEP_ALIVE_S = 15.0  # below the idle limits of common proxies
 
 
 @speaks(
@@ -66,9 +63,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     door = request.app[DOOR]
     wanted = batch_id(request)
     batch = await door.services.tracks.batch(wanted)  # before the stream begins: an unknown batch is a 404
-    response = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-    response.content_type = EVENTS
-    await response.prepare(request)
+    response = await streams.begin(request)
     told: object = None
     n_told = 0
     spoke_at = time.monotonic()
@@ -76,13 +71,13 @@ async def events(request: web.Request) -> web.StreamResponse:
         now = time.time()
         facts = (batch.counts, batch.n_items, len(batch.errors), batch.audio_s, batch.cancelled)
         if batch.n_pending == 0:
-            await _say(response, "done", convert.batch(batch, now=now))
+            await streams.say(response, "done", convert.batch(batch, now=now))
             return response
         if facts != told:
-            await _say(response, "progress", convert.batch(batch, now=now, errors_from=n_told))
+            await streams.say(response, "progress", convert.batch(batch, now=now, errors_from=n_told))
             told, n_told, spoke_at = facts, len(batch.errors), time.monotonic()
-        elif time.monotonic() - spoke_at > KEEP_ALIVE_S:
-            await response.write(b": still here\n\n")
+        elif time.monotonic() - spoke_at > streams.KEEP_ALIVE_S:
+            await response.write(streams.KEEP_ALIVE)
             spoke_at = time.monotonic()
         if await _closing(door, request):
             return response
@@ -92,15 +87,6 @@ async def events(request: web.Request) -> web.StreamResponse:
             log.warning("web.events_waiting", batch_id=wanted)  # it may be back at the next look
 
 
-async def _say(response: web.StreamResponse, event: str, document: msgspec.Struct) -> None:
-    await response.write(b"event: " + event.encode() + b"\ndata: " + to_json(document) + b"\n\n")
-
-
 async def _closing(door: Door, request: web.Request) -> bool:
     """Wait for the next look; True when there is nobody to look for any more."""
-    try:
-        async with asyncio.timeout(EVENT_EVERY_S):
-            await door.closing.wait()
-    except TimeoutError:
-        return request.transport is None or request.transport.is_closing()
-    return True
+    return await streams.any_time(door.closing, EVENT_EVERY_S) or streams.gone(request)
