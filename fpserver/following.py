@@ -56,6 +56,7 @@ class Neighbourhood:
         self._near: Near | None = None
         self._stack = AsyncExitStack()  # of the engine that answers
         self._turn = asyncio.Lock()
+        self._ended = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -66,9 +67,9 @@ class Neighbourhood:
     async def __aexit__(self, *_: object) -> None:
         """Follow no more, and close the engine."""
         assert self._following is not None
+        self._ended.set()  # a client that is connecting may swallow a cancellation
         self._following.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._following
+        await asyncio.gather(self._following, return_exceptions=True)
         await self._stack.aclose()
 
     @property
@@ -98,7 +99,7 @@ class Neighbourhood:
                 await self._apply_changes(self._near)
 
     async def _follow(self) -> None:
-        while True:
+        while not self._ended.is_set():
             wait_s = self.services.config.similarity.follow_s
             try:
                 await self.catch_up()
@@ -111,7 +112,9 @@ class Neighbourhood:
             except Exception:
                 log.exception("following.fault")
                 wait_s = AFTER_FAULT_S
-            await asyncio.sleep(wait_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._ended.wait()
 
     async def _renew(self) -> None:
         """Fill an engine with vectors of the scales that were learned last, and let it answer."""

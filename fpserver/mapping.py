@@ -1,14 +1,23 @@
-"""Lay tracks out in the plane: vectors → a child process → coordinates. Nothing is stored."""
+"""Lay tracks out in the plane: chosen, vectors → a child process → coordinates. Nothing is stored."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from fpserver import metrics
+import numpy as np
+
+from fpserver import metrics, similar
 from fpserver.errors import InvalidRequest
+from fpserver.following import Neighbourhood, is_described
 from fpserver.services import Services
+from fpserver.similar import Likeness
 from fpserver.similarity.coordinates import Metric, Points, neighbors_used
-from fpserver.terms import Group, Metadata, Sieve, TrackIds, Vectors
+from fpserver.similarity.engine import MIXED
+from fpserver.similarity.mix import Mix
+from fpserver.terms import Group, Metadata, Sieve, Track, TrackIds, Vector, Vectors
+from fpserver.thinking import think
+
+AT_ONCE = 500  # tracks whose records are read in one round trip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +99,7 @@ class Chosen:
 
 
 async def choose_for_map(
-    services: Services,
+    near_by: Neighbourhood,
     *,
     ids: Sequence[int] | None,
     like: int | None,
@@ -98,5 +107,47 @@ async def choose_for_map(
     limit: int,
     mix: Mapping[Group, float] | None,
 ) -> Chosen:
-    """PLACEHOLDER of `similar.choose_for_map`: at most one of `ids`, `like` and `sieve` is given."""
-    raise NotImplementedError("similar.choose_for_map")
+    """The tracks of a map: at most one of `ids`, `like` and `sieve` is given; of none, all that are described.
+
+    Of more than `limit` that pass a sieve, those nearest to the middle of the catalogue are chosen.
+
+    Raises:
+        TrackNotFound: there is no track `like`.
+        NotDescribed: no track is described, or `like` is not, or not by what counts.
+        StoreUnavailable: the store or the engine does not answer.
+    """
+    near = near_by.near
+    weights = near.scales.weights(Mix(weights=mix or dict.fromkeys(near.scales.groups, 1.0)))
+    if ids is not None:
+        wanted = list(ids)
+    elif like is not None:
+        likeness = Likeness(mix=Mix(weights=mix or dict.fromkeys(near.scales.groups, 1.0)))
+        found = await similar.ids_like_track(near_by, like, likeness, k=max(1, limit - 1), sieve=Sieve())
+        wanted = [like, *found][:limit]
+    else:
+        middle = np.zeros((1, len(weights)), np.float32)
+        (nearest,) = await near.engine.nearest(
+            MIXED, middle, k=limit, weights=weights, sieve=sieve, exact=True
+        )
+        wanted = nearest.track_id.tolist()
+    held = await near.engine.vectors(MIXED, wanted)
+    tracks: dict[int, Track] = {}
+    for first in range(0, len(wanted), AT_ONCE):
+        tracks |= await near_by.services.tracks.get(wanted[first : first + AT_ONCE])
+    chosen = sorted(each for each in held if each in tracks and is_described(tracks[each]))
+    return Chosen(
+        track_ids=np.array(chosen, np.int64),
+        vectors=await think(_weighted, [held[each][0] for each in chosen], weights),
+        pictured=[
+            Pictured(metadata=tracks[each].metadata, facts=tracks[each].facts, key=tracks[each].key)
+            for each in chosen
+        ],
+        left_out=sorted(set(wanted) - set(chosen)) if ids is not None else [],
+    )
+
+
+def _weighted(vectors: Sequence[Vector], weights: Vector) -> Vectors:
+    """Vectors between which plain distances are those of the mix; dimensions that do not count are left out."""
+    counts = weights > 0
+    rows = np.array(vectors, np.float32).reshape(len(vectors), len(weights))
+    return np.ascontiguousarray(rows[:, counts] * np.sqrt(weights[counts]))

@@ -90,6 +90,17 @@ async def like_track(
     return await _neighbours(near_by, near, asked, likeness, k=k, sieve=sieve)
 
 
+async def ids_like_track(
+    near_by: Neighbourhood, track_id: int, likeness: Likeness, *, k: int, sieve: Sieve
+) -> list[int]:
+    """Ids of the `k` nearest tracks of a track, as the engine knows them; errors as of `like_track`."""
+    near = near_by.near
+    await existing(near_by.services, [track_id])
+    asked = await _asked(near_by.services, near.scales, track_id, likeness)
+    sieve = replace(sieve, without=sieve.without | {track_id})
+    return await _candidates(near, asked.embedded, likeness, k=k, sieve=sieve)
+
+
 async def like_clip(
     near_by: Neighbourhood, path: Path, likeness: Likeness, *, k: int, sieve: Sieve
 ) -> list[Neighbour]:

@@ -33,6 +33,7 @@ log = structlog.get_logger()
 
 RESTART_BACK_OFF_S = (0.2, 1.0, 3.0, 10.0)  # by how often a child has died lately
 LATELY_S = 60.0
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # several fight over the cores
 GRACE_S = 5.0  # on top of a child's own drain, before it is killed
 PORT_WAIT_S = 3.0  # the children of a server that was killed need a moment to let go of their port
 
@@ -72,11 +73,15 @@ class Nursery:
     """The children: started, started again when they die, stopped by kind ("web", "worker")."""
 
     def __init__(self, config: Config, figures: Path) -> None:
-        self._environment = os.environ | {
-            CONFIG_VARIABLE: msgspec.json.encode(config).decode(),
-            PARENT_VARIABLE: str(os.getpid()),
-            METRICS_VARIABLE: str(figures),
-        }
+        self._environment = (
+            os.environ
+            | ONE_THREAD
+            | {
+                CONFIG_VARIABLE: msgspec.json.encode(config).decode(),
+                PARENT_VARIABLE: str(os.getpid()),
+                METRICS_VARIABLE: str(figures),
+            }
+        )
         self._figures = figures
         self._stopping: dict[str, asyncio.Event] = {}
         self._keepers: dict[str, list[asyncio.Task[None]]] = {}

@@ -3,6 +3,8 @@
 import os
 from collections.abc import AsyncIterator
 
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # as in a server's processes
+
 import numpy as np
 import pytest
 

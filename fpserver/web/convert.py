@@ -14,12 +14,11 @@ from fpserver.web.schemas import (
     DescriptionAnswer,
     IdentifyAnswer,
     ItemError,
-    MapAnswer,
-    MapPoint,
     MatchAnswer,
     TrackAnswer,
     TrackError,
 )
+from fpserver.web.similar_schemas import MapAnswer, MapPoint
 
 SHOWN = tuple(
     status for status in TrackStatus if status is not TrackStatus.DELETING

@@ -1,36 +1,65 @@
 """From what a request says of likeness to what the journeys take."""
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
 
 from fpserver.errors import InvalidRequest
 from fpserver.similar import Likeness
-from fpserver.similarity.mix import Mix
+from fpserver.similarity.mix import Metric, Mix
 from fpserver.terms import Group
 
 
 def likeness_of(
-    features: str | None, *, metric: str, transpose: bool, exact: bool = False, known: Collection[Group]
+    weights: Mapping[Group, float] | None,
+    *,
+    metric: Metric | str,
+    transpose: bool,
+    exact: bool = False,
+    known: Collection[Group],
 ) -> Likeness:
     """What is meant by near.
 
     Args:
-        features: `timbre:2,rhythm`; None: all groups that are known.
+        weights: of groups; None: all that are known count alike.
         metric: euclidean, cosine or dtw.
         transpose: whether tonal likeness is that of the best transposition.
         exact: whether every track is compared.
         known: groups that the catalogue is described by.
 
     Raises:
-        InvalidRequest: a group is unknown, named twice, or its weight is none.
+        InvalidRequest: no weight is above 0.
     """
     warped = metric == "dtw"
-    how: dict[str, Any] = {"metric": "euclidean" if warped else metric, "transpose": transpose}
-    weights = dict.fromkeys(known, 1.0) if features is None else _weights(features)
-    return Likeness(mix=Mix(weights=weights, **how), warped=warped, exact=exact)
+    mix = Mix(
+        weights=dict.fromkeys(known, 1.0) if weights is None else weights,
+        metric="cosine" if metric == "cosine" else "euclidean",
+        transpose=transpose,
+    )
+    return Likeness(mix=mix, warped=warped, exact=exact)
 
 
-def _weights(features: str) -> dict[Group, float]:
+def weights_in(features: Collection[Group] | Mapping[Group, float] | None) -> dict[Group, float] | None:
+    """The weights above 0 that a body's `features` gives; None: all alike.
+
+    Raises:
+        InvalidRequest: there are none.
+    """
+    if features is None:
+        return None
+    weights = features if isinstance(features, Mapping) else dict.fromkeys(features, 1.0)
+    counting = {group: float(weight) for group, weight in weights.items() if weight > 0}
+    if not counting:
+        raise InvalidRequest("features: no group has a weight above 0, at least one needs it")
+    return counting
+
+
+def weights_of(features: str | None) -> dict[Group, float] | None:
+    """The weights that a query's `features` gives, as `timbre:2,rhythm`; None: all alike.
+
+    Raises:
+        InvalidRequest: a group is unknown, named twice, or its weight is none.
+    """
+    if features is None:
+        return None
     weights: dict[Group, float] = {}
     for item in features.split(","):
         name, _, weight = item.strip().partition(":")

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from fpserver.descriptors import FACTS
+from fpserver.errors import InvalidRequest
 from fpserver.terms import (
     MAX_METADATA_CHARS,
     METADATA_FIELDS,
     DescriptionStatus,
-    Group,
     Metadata,
     TrackStatus,
 )
@@ -27,8 +27,6 @@ Text = Annotated[str, Meta(max_length=MAX_METADATA_CHARS)]
 Filter = Annotated[str, Meta(min_length=1, max_length=MAX_FILTER_CHARS)]
 Bound = float | None
 BatchId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-TrackId = Annotated[int, Meta(ge=1, le=2**28 - 1)]
-Weight = Annotated[float, Meta(ge=0, le=1000)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="of a file's bytes, lower-case hex")]
 
 
@@ -196,8 +194,17 @@ class FactRanges(Request, frozen=True, kw_only=True):
     key_strength_max: Bound = None
 
     def ranges(self) -> dict[str, tuple[float | None, float | None]]:
-        """(least, most) of each fact that is bounded."""
+        """(least, most) of each fact that is bounded.
+
+        Raises:
+            InvalidRequest: a least is above its most.
+        """
         bounds = {name: (getattr(self, f"{name}_min"), getattr(self, f"{name}_max")) for name in FACTS}
+        for name, (least, most) in bounds.items():
+            if least is not None and most is not None and least > most:
+                raise InvalidRequest(
+                    f"{name}_min is {least:g}, must be at most {name}_max, which is {most:g}"
+                )
         return {name: bound for name, bound in bounds.items() if bound != (None, None)}
 
 
@@ -327,86 +334,6 @@ class BatchAnswer(Answer, frozen=True, kw_only=True):
     errors: list[ItemError]
     created_at: str
     updated_at: str
-
-
-# ---------------------------------------------------------------- maps
-
-
-class MapRequest(Request, frozen=True, kw_only=True):
-    """Which tracks to lay out, and how. At most one of `track_ids`, `like` and `filter`; none of them: all tracks."""
-
-    track_ids: Annotated[list[TrackId], Meta(min_length=1, description="these tracks")] | None = None
-    like: Annotated[TrackId, Meta(description="this track and its nearest")] | None = None
-    filter: (
-        Annotated[
-            dict[str, str | float],
-            Meta(
-                description="tracks equal to these metadata (genre, artist …) or key, that have q in their title, "
-                "artist, album, external_id or isrc, and lie in these ranges of facts (tempo_bpm_min, "
-                "loudness_db_max …)"
-            ),
-        ]
-        | None
-    ) = None
-    limit: (
-        Annotated[
-            int,
-            Meta(
-                ge=1,
-                description="most tracks, where track_ids does not name them; left out: 1000, or "
-                "similarity.max_map_tracks if that is less",
-            ),
-        ]
-        | None
-    ) = None
-    features: (
-        Annotated[
-            dict[Group, Weight] | list[Group],
-            Meta(description="groups of descriptors that count, or the weight of each; left out: all alike"),
-        ]
-        | None
-    ) = None
-    n_neighbors: Annotated[
-        int, Meta(ge=2, le=200, description="few: detail; many: the whole. Counts the track itself")
-    ] = 15
-    min_dist: Annotated[float, Meta(ge=0, lt=1, description="how tightly points may lie")] = 0.1
-    metric: Literal["euclidean", "cosine"] = "euclidean"
-    seed: Annotated[int, Meta(ge=0, lt=2**32, description="another seed gives another picture")] = 0
-
-
-class MapPoint(Answer, frozen=True, kw_only=True):
-    """A track on a map, with what it may be coloured by."""
-
-    track_id: int
-    x: Annotated[float, Meta(description="-1..1")]
-    y: Annotated[float, Meta(description="-1..1")]
-    title: str | None
-    artist: str | None
-    album: str | None
-    genre: str | None
-    key: str | None
-    tempo_bpm: float | None
-    loudness_db: float | None
-    onset_rate_hz: float | None
-    centroid_hz: float | None
-
-
-class MapAnswer(Answer, frozen=True, kw_only=True):
-    """A map. No tracks are an empty list of points."""
-
-    request_id: str
-    n_tracks: int
-    points: list[MapPoint]
-    n_neighbors: Annotated[int, Meta(description="that were used: no more than there are tracks")]
-    left_out: Annotated[list[int], Meta(description="those of track_ids that are not described")]
-    seconds: Annotated[float, Meta(description="that computing took")]
-
-
-class MapProgress(Answer, frozen=True, kw_only=True):
-    """How far a map has come."""
-
-    stage: Literal["starting", "computing"]
-    fraction: Annotated[float, Meta(description="of the computing, 0..1")]
 
 
 # ---------------------------------------------------------------- operations

@@ -1,15 +1,22 @@
-"""What goes over the wire about likeness: filters, neighbours, pairs, matrices, segments."""
+"""What goes over the wire about likeness: filters, neighbours, pairs, matrices, segments, maps."""
 
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from fpserver.terms import Sieve
+from fpserver.terms import Group, Sieve
 from fpserver.web.schemas import MAX_FILTER_CHARS, Answer, FactRanges, Filter, Request
 
 MAX_FEATURES_CHARS = 200
 MAX_SEGMENT_HITS = 50
+EQUAL = ("genre", "artist", "album", "external_id", "isrc", "key")
 
+TrackId = Annotated[int, Meta(ge=1, le=2**28 - 1)]
+Weight = Annotated[float, Meta(ge=0, le=1000)]
+GroupWeights = Annotated[
+    dict[Group, Weight] | list[Group],
+    Meta(description="groups of descriptors that count, or the weight of each; left out: all alike"),
+]
 Key = Annotated[
     str, Meta(pattern=r"^[A-Ga-g]#? ([Mm]ajor|[Mm]inor)$", description="estimated key, as `A minor`")
 ]
@@ -54,11 +61,13 @@ class SieveIn(FactRanges, frozen=True, kw_only=True):
     genre: Filter | None = None
     artist: Filter | None = None
     album: Filter | None = None
+    external_id: Filter | None = None
+    isrc: Filter | None = None
     key: Key | None = None
 
     def sieve(self) -> Sieve:
         """The same as a term."""
-        equal = {name: getattr(self, name) for name in ("genre", "artist", "album", "key")}
+        equal = {name: getattr(self, name) for name in EQUAL}
         return Sieve(
             equal={name: value for name, value in equal.items() if value is not None},
             ranges=self.ranges(),
@@ -95,8 +104,8 @@ class TrackSegmentsQuery(SegmentsQuery, frozen=True, kw_only=True):
 class MatrixRequest(Request, frozen=True, kw_only=True):
     """Tracks that are to be compared, each with each."""
 
-    track_ids: Annotated[list[Annotated[int, Meta(ge=1)]], Meta(min_length=1)]
-    features: Features | None = None
+    track_ids: Annotated[list[TrackId], Meta(min_length=1)]
+    features: GroupWeights | None = None
     metric: Metric = "euclidean"
     transpose: Transpose = False
     values: Annotated[
@@ -206,3 +215,67 @@ class SegmentsAnswer(Answer, frozen=True, kw_only=True):
     request_id: str
     segments: list[SegmentAnswer]
     timings_ms: dict[str, float]
+
+
+# ---------------------------------------------------------------- maps
+
+
+class MapRequest(Request, frozen=True, kw_only=True):
+    """Which tracks to lay out, and how. At most one of `track_ids`, `like` and `filter`; none of them: all tracks."""
+
+    track_ids: Annotated[list[TrackId], Meta(min_length=1, description="these tracks")] | None = None
+    like: Annotated[TrackId, Meta(description="this track and its nearest")] | None = None
+    filter: Annotated[SieveIn, Meta(description="tracks that pass it")] | None = None
+    limit: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                description="most tracks, where track_ids does not name them; left out: 1000, or "
+                "similarity.max_map_tracks if that is less",
+            ),
+        ]
+        | None
+    ) = None
+    features: GroupWeights | None = None
+    n_neighbors: Annotated[
+        int, Meta(ge=2, le=200, description="few: detail; many: the whole. Counts the track itself")
+    ] = 15
+    min_dist: Annotated[float, Meta(ge=0, lt=1, description="how tightly points may lie")] = 0.1
+    metric: Literal["euclidean", "cosine"] = "euclidean"
+    seed: Annotated[int, Meta(ge=0, lt=2**32, description="another seed gives another picture")] = 0
+
+
+class MapPoint(Answer, frozen=True, kw_only=True):
+    """A track on a map, with what it may be coloured by."""
+
+    track_id: int
+    x: Annotated[float, Meta(description="-1..1")]
+    y: Annotated[float, Meta(description="-1..1")]
+    title: str | None
+    artist: str | None
+    album: str | None
+    genre: str | None
+    key: str | None
+    tempo_bpm: float | None
+    loudness_db: float | None
+    onset_rate_hz: float | None
+    centroid_hz: float | None
+
+
+class MapAnswer(Answer, frozen=True, kw_only=True):
+    """A map. No tracks are an empty list of points."""
+
+    request_id: str
+    n_tracks: int
+    points: list[MapPoint]
+    n_neighbors: Annotated[int, Meta(description="that were used: no more than there are tracks")]
+    left_out: Annotated[list[int], Meta(description="those of track_ids that are not described")]
+    seconds: Annotated[float, Meta(description="that computing took")]
+
+
+class MapProgress(Answer, frozen=True, kw_only=True):
+    """How far a map has come."""
+
+    stage: Literal["starting", "computing"]
+    fraction: Annotated[float, Meta(description="of the computing, 0..1")]

@@ -13,7 +13,7 @@ from fpserver.descriptions import describe, describing_pool, missing, want_missi
 from fpserver.dsp_pool import DspPool
 from fpserver.fingerprint import wire
 from fpserver.hearing import hear_recording
-from fpserver.ingest import adopt, delete_track, index_track, place_of, spool_dir, sweep_spool
+from fpserver.ingest import delete_track, index_track, place_of, spool_dir, sweep_spool
 from fpserver.keeping import Keeper
 from fpserver.services import Services
 from fpserver.store.connect import Client
@@ -123,7 +123,6 @@ async def test_a_fingerprint_cannot_be_described(services: Services, tmp_path: P
     path.write_bytes(wire.pack(hearing, config.fingerprint))
     track_id = await index(services, path)
     assert (await read(services, track_id)).description is DescriptionStatus.NO_AUDIO
-    assert adopt is not None
 
 
 async def test_what_is_switched_on_later_is_filled_in(

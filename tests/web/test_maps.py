@@ -133,7 +133,7 @@ async def test_tracks_are_chosen_by_id_by_likeness_by_filter_or_all(web: Web, ch
         ranges={"tempo_bpm": (90.0, 120.5), "loudness_db": (None, -9.0)},
         q="amber",
     )
-    given = {"genre": "jazz", "key": "A minor", "tempo_bpm_min": 90, "tempo_bpm_max": "120.5"}
+    given = {"genre": "jazz", "key": "A minor", "tempo_bpm_min": 90, "tempo_bpm_max": 120.5}
     assert await asked({"filter": {**given, "loudness_db_max": -9, "q": "amber"}}) == {
         **nothing,
         "sieve": sieve,
@@ -182,12 +182,11 @@ async def test_msgpack_is_spoken_both_ways(web: Web, chooser: Chooser) -> None:
         ({"min_dist": 1.0}, "field min_dist"),
         ({"metric": "dtw"}, "field metric"),
         ({"seed": 2**32}, "field seed"),
-        ({"filter": {"colour": "red"}}, "filter 'colour' is unknown: there are q,"),
-        ({"filter": {"tempo_bpm": 100}}, "filter 'tempo_bpm' is unknown"),
-        ({"filter": {"tempo_bpm_min": "fast"}}, "filter tempo_bpm_min is 'fast': must be a number"),
-        ({"filter": {"tempo_bpm_min": "nan"}}, "filter tempo_bpm_min is 'nan': must be a number"),
-        ({"filter": {"tempo_bpm_min": 9, "tempo_bpm_max": 8}}, "tempo_bpm_min is 9: must be at most"),
-        ({"filter": {"genre": ""}}, "filter genre is '': must be text of 1 to 1000 characters"),
+        ({"filter": {"colour": "red"}}, "field filter: object contains unknown field `colour`"),
+        ({"filter": {"tempo_bpm": 100}}, "field filter: object contains unknown field `tempo_bpm`"),
+        ({"filter": {"tempo_bpm_min": "fast"}}, "field filter.tempo_bpm_min: expected `float"),
+        ({"filter": {"tempo_bpm_min": 9, "tempo_bpm_max": 8}}, "tempo_bpm_min is 9, must be at most"),
+        ({"filter": {"genre": ""}}, "field filter.genre: expected `str` of length >= 1"),
         ({"colour": 1}, "colour"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -12,18 +12,16 @@ from aiohttp import web
 from fpserver import errors, mapping
 from fpserver.errors import FpserverError, InvalidRequest
 from fpserver.mapping import Chosen, MapOptions, MapResult
-from fpserver.services import Services
-from fpserver.terms import Group
 from fpserver.thinking import think
 from fpserver.web import convert, streams
 from fpserver.web.answers import answer, to_json
 from fpserver.web.contract import Body, Reply, speaks
-from fpserver.web.door import DOOR, REQUEST_ID
+from fpserver.web.door import DOOR, REQUEST_ID, Door
 from fpserver.web.errors import body_of
+from fpserver.web.likeness import weights_in
 from fpserver.web.media import JSON, MSGPACK
 from fpserver.web.reading import no_query, read_document
-from fpserver.web.schemas import MapAnswer, MapProgress, MapRequest
-from fpserver.web.sieving import sieve_of
+from fpserver.web.similar_schemas import MapAnswer, MapProgress, MapRequest
 
 log = structlog.get_logger()
 
@@ -73,7 +71,7 @@ async def draw(request: web.Request) -> web.StreamResponse:
     asked = await read_document(
         request, MapRequest, door.patience(total_s=door.config.web.clip_upload_timeout_s)
     )
-    chosen = await _while_there(request, _choose(door.services, asked))
+    chosen = await _while_there(request, _choose(door, asked))
     if not streams.wanted(request):
         drawing = mapping.map_of(door.services, chosen.vectors, _options(asked), on_progress=_unheard)
         return await think(_answer, request, chosen, await _while_there(request, drawing))
@@ -110,22 +108,22 @@ async def _stream(
     await streams.say(response, "map", document)
 
 
-async def _choose(services: Services, asked: MapRequest) -> Chosen:
+async def _choose(door: Door, asked: MapRequest) -> Chosen:
     given = [name for name in WAYS if getattr(asked, name) is not None]
     if len(given) > 1:
         raise InvalidRequest(
             f"body: {' and '.join(given)} are given, at most one of {', '.join(WAYS)} can be"
         )
     ids = None if asked.track_ids is None else list(dict.fromkeys(asked.track_ids))
-    limit = asked.limit or min(USUAL_LIMIT, services.config.similarity.max_map_tracks)
-    mapping.check_size(services, limit if ids is None else len(ids))
+    limit = asked.limit or min(USUAL_LIMIT, door.services.config.similarity.max_map_tracks)
+    mapping.check_size(door.services, limit if ids is None else len(ids))
     return await mapping.choose_for_map(
-        services,
+        door.neighbourhood,
         ids=ids,
         like=asked.like,
-        sieve=None if asked.filter is None else sieve_of(asked.filter),
+        sieve=None if asked.filter is None else asked.filter.sieve(),
         limit=limit,
-        mix=_mix(asked.features),
+        mix=weights_in(asked.features),
     )
 
 
@@ -133,17 +131,6 @@ def _options(asked: MapRequest) -> MapOptions:
     return MapOptions(
         n_neighbors=asked.n_neighbors, min_dist=asked.min_dist, metric=asked.metric, seed=asked.seed
     )
-
-
-def _mix(features: list[Group] | Mapping[Group, float] | None) -> dict[Group, float] | None:
-    """The weight of each group of descriptors that counts; None: all alike."""
-    if features is None:
-        return None
-    weights = dict(features) if isinstance(features, Mapping) else dict.fromkeys(features, 1.0)
-    mix = {group: float(weight) for group, weight in weights.items() if weight > 0}
-    if not mix:
-        raise InvalidRequest("body: field features: no group has a weight above 0, at least one must")
-    return mix
 
 
 def _document(request: web.Request, chosen: Chosen, drawn: MapResult) -> bytes:

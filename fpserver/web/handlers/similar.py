@@ -17,7 +17,7 @@ from fpserver.web.clips import received_clip
 from fpserver.web.contract import AUDIO_BODY, Body, Reply, form, speaks
 from fpserver.web.convert import metadata_fields
 from fpserver.web.door import DOOR, REQUEST_ID
-from fpserver.web.likeness import likeness_of
+from fpserver.web.likeness import likeness_of, weights_in, weights_of
 from fpserver.web.media import JSON, MSGPACK
 from fpserver.web.reading import no_query, read_document, read_query, track_id
 from fpserver.web.similar_schemas import (
@@ -118,7 +118,7 @@ async def matrix(request: web.Request) -> web.StreamResponse:
     door = request.app[DOOR]
     asked = await read_document(request, MatrixRequest, door.patience())
     likeness = likeness_of(
-        asked.features, metric=asked.metric, transpose=asked.transpose, known=_known(request)
+        weights_in(asked.features), metric=asked.metric, transpose=asked.transpose, known=_known(request)
     )
     blocks = similar.matrix(
         door.neighbourhood, asked.track_ids, likeness, as_similarity=asked.values == "similarity"
@@ -198,7 +198,7 @@ def _known(request: web.Request) -> list[Group]:
 
 def _likeness(request: web.Request, query: SimilarQuery) -> Likeness:
     return likeness_of(
-        query.features,
+        weights_of(query.features),
         metric=query.metric,
         transpose=query.transpose,
         exact=query.exact,
