@@ -15,9 +15,9 @@ POLL_S = 0.02
 class Cluster(LocalCluster):
     """Three masters, a third of the slots each, and replicas of them."""
 
-    def __init__(self, folder: Path, *, n_replicas: int = 0) -> None:
+    def __init__(self, folder: Path, *, n_replicas: int = 0, server: Path | None = None) -> None:
         ports = free_ports(2 * (3 + n_replicas))
-        super().__init__(folder, list(zip(ports[::2], ports[1::2], strict=True)))
+        super().__init__(folder, list(zip(ports[::2], ports[1::2], strict=True)), server=server)
 
     async def whole(self) -> None:
         """Wait until every node finds it whole."""
@@ -49,9 +49,9 @@ class Cluster(LocalCluster):
 
 
 @asynccontextmanager
-async def joined(folder: Path, *, n_replicas: int = 0) -> AsyncIterator[Cluster]:
-    """A whole Cluster; its nodes end with it."""
-    async with running(Cluster(folder, n_replicas=n_replicas)) as cluster:
+async def joined(folder: Path, *, n_replicas: int = 0, server: Path | None = None) -> AsyncIterator[Cluster]:
+    """A whole Cluster, of this program where one is named; its nodes end with it."""
+    async with running(Cluster(folder, n_replicas=n_replicas, server=server)) as cluster:
         yield cluster
 
 

@@ -1,7 +1,7 @@
 """What engines are asked to hold and to find breaks no rule: said once, for all of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,10 @@ class Asked:
     queries: Vectors
     weights: Vector
     cosine: bool
+
+    def of(self, query: Vector) -> "Asked":
+        """The same for one query."""
+        return replace(self, queries=query[None])
 
 
 def size_of(space: str, sizes: Mapping[str, int]) -> int:

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from fpserver.config import RedisConfig, SimilarityConfig
-from fpserver.similarity import embedded
+from fpserver.similarity import embedded, vector_sets
 from fpserver.similarity.engine import Engine
 
 Opener = Callable[[SimilarityConfig, RedisConfig], AbstractAsyncContextManager[Engine]]
 
 ENGINES: dict[str, Opener] = {
     "embedded": embedded.open_engine,
+    "vector_sets": vector_sets.open_engine,
 }
 
 

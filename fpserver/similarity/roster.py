@@ -4,6 +4,7 @@ A track that is replaced gets another slot: what was held under the old one is r
 comes in, and equal text is one number, so a filter is a comparison of columns.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -72,6 +73,8 @@ class Roster:
         for name, texts in self._texts.items():
             texts.put(slot, folded.get(name))
         for name, value in entry.facts.items():
+            if not math.isfinite(value):
+                continue
             if name not in self._facts:
                 self._facts[name] = np.full(len(self._ids), np.nan)
             self._facts[name][slot] = value

@@ -43,8 +43,11 @@ logfile {log}
 class Node:
     """One server of the Cluster."""
 
-    def __init__(self, folder: Path, *, port: int, bus_port: int, slots: range) -> None:
+    def __init__(
+        self, folder: Path, *, port: int, bus_port: int, slots: range, server: Path | None = None
+    ) -> None:
         self.folder, self.port, self.bus_port = folder.resolve(), port, bus_port
+        self.server = server  # its program; None: the one that is found
         self.slots = slots  # given to it when the Cluster first meets; none to a replica
         self.redis = Redis(host=HOST, port=port, socket_timeout=ANSWER_LIMIT_S)
         self.process: subprocess.Popen[bytes] | None = None
@@ -64,7 +67,7 @@ class Node:
             conf.write_bytes(os.fsencode(text))
         except OSError as error:
             raise StoreUnavailable(f"the folder {self.folder} cannot be used: {error.strerror}") from error
-        self.process = launch(find_server(), conf)
+        self.process = launch(self.server or find_server(), conf)
 
     def answers(self) -> bool:
         """It has started.
@@ -113,11 +116,18 @@ class Node:
 class LocalCluster:
     """Masters, which share the slots evenly, and replicas, one of each master in turn."""
 
-    def __init__(self, folder: Path, ports: Sequence[tuple[int, int]], *, n_masters: int = 3) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        ports: Sequence[tuple[int, int]],
+        *,
+        n_masters: int = 3,
+        server: Path | None = None,
+    ) -> None:
         bounds = [N_SLOTS * i // n_masters for i in range(n_masters + 1)]
         slots = [*map(range, bounds, bounds[1:]), *(range(0) for _ in ports[n_masters:])]
         self.nodes = [
-            Node(folder / str(port), port=port, bus_port=bus_port, slots=some)
+            Node(folder / str(port), port=port, bus_port=bus_port, slots=some, server=server)
             for (port, bus_port), some in zip(ports, slots, strict=True)
         ]
         self.masters, self.replicas = self.nodes[:n_masters], self.nodes[n_masters:]

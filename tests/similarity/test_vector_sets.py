@@ -1,0 +1,163 @@
+"""What only the engine of vector sets has: a server that may be another, or come back empty."""
+
+import string
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fpserver.config import RedisConfig, SimilarityConfig
+from fpserver.errors import ConfigInvalid, StoreUnavailable
+from fpserver.similarity import vector_keys as keys
+from fpserver.similarity.engine import Entry
+from fpserver.similarity.lifted import lift, lowered, radius_of
+from fpserver.similarity.vector_filters import _number, _written
+from fpserver.similarity.vector_sets import open_engine
+from fpserver.store.connect import Client, open_store, shared_url
+from fpserver.terms import Metadata, fold
+from loadtest.redis8 import redis8
+
+
+def entries(n_tracks: int) -> list[Entry]:
+    rng = np.random.default_rng(1)
+    return [
+        Entry(
+            track_id=track_id,
+            metadata=Metadata(),
+            facts={},
+            key=None,
+            vectors={"timbre": rng.standard_normal((3, 4)).astype(np.float32)},
+        )
+        for track_id in range(1, n_tracks + 1)
+    ]
+
+
+async def test_a_server_without_vector_sets_is_refused_in_a_sentence(
+    client: Client, store_config: RedisConfig
+) -> None:
+    named = SimilarityConfig(engine="vector_sets", url=shared_url(store_config)), RedisConfig()
+    the_store = SimilarityConfig(engine="vector_sets"), store_config
+    for similarity, redis in (named, the_store):
+        with pytest.raises(ConfigInvalid, match=r"similarity.engine .* Redis 8 or newer"):
+            async with open_engine(similarity, redis):
+                pass
+
+
+async def test_a_server_that_does_not_answer_is_said_to(tmp_path: Path) -> None:
+    similarity = SimilarityConfig(engine="vector_sets", url=f"unix://{tmp_path}/none")
+    with pytest.raises(StoreUnavailable):
+        async with open_engine(similarity, RedisConfig(timeout_s=0.2)):
+            pass
+
+
+async def test_when_one_set_is_lost_all_is(redis8_url: str) -> None:
+    similarity = SimilarityConfig(engine="vector_sets", url=redis8_url, n_sets=3)
+    async with (
+        open_engine(similarity, RedisConfig()) as engine,
+        open_store(RedisConfig(url=redis8_url)) as client,
+    ):
+        await client.flushall()
+        await engine.begin({"timbre": 4})
+        await engine.put(entries(9))
+        await engine.advance("a")
+        assert await engine.position() == "a"
+        for key in keys.all_of(1, ["timbre"]):
+            await client.delete(key)
+        assert await engine.position() is None
+
+
+async def test_the_set_that_is_furthest_behind_says_how_far_all_are(redis8_url: str) -> None:
+    similarity = SimilarityConfig(engine="vector_sets", url=redis8_url, n_sets=3)
+    async with (
+        open_engine(similarity, RedisConfig()) as engine,
+        open_store(RedisConfig(url=redis8_url)) as client,
+    ):
+        await client.flushall()
+        await engine.begin({"timbre": 4})
+        await engine.advance("9")
+        await engine.advance("10")
+        await client.hset(keys.state(2), mapping={"step": "1", "position": "9"})
+        assert await engine.position() == "9"
+        await engine.advance("11")
+        assert await engine.position() == "11"
+
+
+async def test_another_number_of_sets_begins_anew_and_leaves_nothing_behind(redis8_url: str) -> None:
+    many, few = (SimilarityConfig(engine="vector_sets", url=redis8_url, n_sets=n) for n in (5, 2))
+    async with open_store(RedisConfig(url=redis8_url)) as client:
+        await client.flushall()
+        async with open_engine(many, RedisConfig()) as engine:
+            await engine.begin({"timbre": 4})
+            await engine.put(entries(9))
+            await engine.advance("9")
+        async with open_engine(few, RedisConfig()) as engine:
+            assert await engine.position() is None
+            await engine.begin({"timbre": 4})
+            assert [key async for key in client.scan_iter()] == [keys.state(0).encode()]
+
+
+async def test_a_broken_off_replacement_leaves_no_vector_that_cannot_be_removed(redis8_url: str) -> None:
+    similarity = SimilarityConfig(engine="vector_sets", url=redis8_url, n_sets=1)
+    async with (
+        open_engine(similarity, RedisConfig()) as engine,
+        open_store(RedisConfig(url=redis8_url)) as client,
+    ):
+        await client.flushall()
+        await engine.begin({"timbre": 4})
+        (entry,) = entries(1)
+        await engine.put([entry])
+        key, (vector,) = keys.vectors(0, "timbre"), entry.vectors["timbre"][:1]
+        added = engine._recording({1: {"timbre": 5}})  # as a process does before it adds, and then is killed
+        await engine._write(added)
+        await client.execute_command("VADD", key, "FP32", lift(vector, 1.0), "1:4", "NOQUANT", "M", 16)
+        await engine.remove([1])
+        assert (await engine.stats()).n_vectors == {"timbre": 0}
+        assert await engine.vectors("timbre", [1]) == {}
+
+
+async def test_a_server_that_came_back_empty_is_begun_anew(redis8_program: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="fp8") as folder:
+        similarity = SimilarityConfig(engine="vector_sets", url=f"unix://{folder}/s")
+        async with redis8(Path(folder), redis8_program), open_engine(similarity, RedisConfig()) as engine:
+            await engine.begin({"timbre": 4})
+            await engine.advance("5")
+        async with redis8(Path(folder), redis8_program), open_engine(similarity, RedisConfig()) as engine:
+            assert await engine.position() is None
+
+
+@given(st.text(max_size=20), st.text(max_size=4))
+def test_a_part_of_a_text_is_a_part_of_it_as_it_is_written(text: str, part: str) -> None:
+    assert (_written(part) in _written(text)) == (
+        fold(part).encode("utf-8", "surrogatepass") in fold(text).encode("utf-8", "surrogatepass")
+    )
+
+
+@given(st.text())
+def test_what_is_written_needs_no_escaping(text: str) -> None:
+    assert set(_written(text)) <= set(
+        string.ascii_lowercase + string.digits + string.ascii_uppercase[:16] + " %"
+    )
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, width=32))
+def test_numbers_in_filters_have_no_sign_behind_the_first_place(value: float) -> None:
+    told = _number(value)
+    assert not {"+", "-"} & set(told[1:])
+    assert float(told) == pytest.approx(value, rel=1e-5, abs=1e-14)
+
+
+def test_what_is_lifted_is_near_by_angle_as_it_is_by_distance() -> None:
+    rng = np.random.default_rng(2)
+    vectors = rng.standard_normal((200, 30)).astype(np.float32)
+    radius = radius_of(vectors)
+    held = np.array([np.frombuffer(lift(vector, radius), "<f4") for vector in vectors], np.float64)
+    held /= np.linalg.norm(held, axis=1)[:, None]
+    by_angle = np.argsort(-held @ held[0])[:20]
+    by_distance = np.argsort(np.linalg.norm(vectors - vectors[0], axis=1))[:20]
+    assert len(set(by_angle) & set(by_distance)) >= 18
+    length = float(np.hypot(np.linalg.norm(vectors[0]), radius))
+    raw = (np.frombuffer(lift(vectors[0], radius), "<f4") / np.float32(length)).tobytes()
+    assert np.allclose(lowered(raw, length), vectors[0], atol=1e-5)
