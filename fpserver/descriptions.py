@@ -19,7 +19,7 @@ from fpserver.dsp_pool import DspPool
 from fpserver.errors import AudioCrash, FpserverError, Overloaded, SourceMissing, StoreUnavailable
 from fpserver.ingest import drop_spooled, path_of, place_of
 from fpserver.services import Services
-from fpserver.terms import DescriptionStatus, Track, TrackStatus
+from fpserver.terms import SEGMENTS, Description, DescriptionStatus, Group, Track, TrackStatus
 from fpserver.tracks.catalogue import TrackFilter
 
 log = structlog.get_logger()
@@ -72,22 +72,32 @@ async def _describe(services: Services, track: Track, pool: DspPool) -> Descript
         describe_track, path, config.audio, config.features, parts, timeout_s=config.audio.track_timeout_s
     )
     made = time.perf_counter()
-    await services.descriptions.put(track.track_id, description)
-    kept = track.described if track.description_version == VERSION else frozenset()
-    facts = {**track.facts, **description.facts} if kept else description.facts
-    committed = await services.undescribed.mark_described(
-        track.track_id,
-        sorted(kept | parts),
-        facts=facts,
-        key=description.key or (track.key if "tonal" not in parts else None),
-        version=VERSION,
-        now=time.time(),
-    )
-    if not committed:  # removed meanwhile
-        await services.descriptions.remove(track.track_id)
+    await keep(services, track, description)
     metrics.STAGE_SECONDS.labels("describe", "describe").observe(made - start)
     metrics.STAGE_SECONDS.labels("describe", "similarity").observe(time.perf_counter() - made)
     return DescriptionStatus.DONE
+
+
+async def keep(services: Services, track: Track, description: Description) -> None:
+    """Keep the description of an indexed track, beside the parts it had and has not now; nothing if it is removed.
+
+    Raises:
+        StoreUnavailable: repeat it.
+    """
+    await services.descriptions.put(track.track_id, description)
+    parts = {group.value for group in description.vectors}
+    parts |= {SEGMENTS} if description.moments is not None else set()
+    before = track.described if track.description_version == VERSION else frozenset()
+    committed = await services.undescribed.mark_described(
+        track.track_id,
+        sorted(before | parts),
+        facts={**track.facts, **description.facts} if before - parts else description.facts,
+        key=description.key if Group.TONAL in parts else track.key,
+        version=VERSION,
+        now=time.time(),
+    )
+    if not committed:
+        await services.descriptions.remove(track.track_id)
 
 
 async def _end(

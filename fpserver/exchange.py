@@ -1,9 +1,9 @@
 """A catalogue, or a part of it, as one portable file: written, and read into another catalogue.
 
-A file holds for every track what people call it, the SHA-256 of its audio file's bytes, and its peaks, of which its
-landmarks are made anew. So it serves wherever peaks are found by the same settings, which it names. How they are
-paired, and how many shards they go to, may differ: an index with other such settings is made beside the old one, which
-answers meanwhile.
+A file holds for every track what people call it, the SHA-256 of its audio file's bytes, its peaks, of which its
+landmarks are made anew, and what it sounds like, if that is known. So it serves wherever peaks are found by the same
+settings, which it names. How they are paired, and how many shards they go to, may differ: an index with other such
+settings is made beside the old one, which answers meanwhile.
 
     | MAGIC | frame × n |        frame: | n_bytes : 32, big endian | MessagePack |
 
@@ -12,7 +12,7 @@ The first frame is a Header, the last a Footer, those between are Records.
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, BinaryIO, TypeAlias
@@ -22,16 +22,21 @@ import numpy as np
 from msgspec import Meta
 
 from fpserver.config import FingerprintConfig
+from fpserver.descriptions import keep
+from fpserver.descriptors import VERSION
 from fpserver.errors import FingerprintForeign, InvalidRequest
 from fpserver.files import appearing
 from fpserver.fingerprint.landmarks import track_landmarks
 from fpserver.fingerprint.stamp import stamp
 from fpserver.ingest import Known, adopt
 from fpserver.services import Services
+from fpserver.similarity import codec
 from fpserver.terms import (
     MAX_METADATA_CHARS,
     METADATA_FIELDS,
+    Description,
     Fingerprint,
+    Group,
     Metadata,
     Submission,
     Track,
@@ -61,6 +66,14 @@ class Header(msgspec.Struct, frozen=True, tag="header"):
     stamp: dict[str, str]
 
 
+class Sound(msgspec.Struct, frozen=True):
+    """What a track sounds like. `parts`: as the store keeps them (similarity/codec.py)."""
+
+    parts: dict[str, bytes]
+    facts: dict[str, float]
+    key: str | None
+
+
 class Record(msgspec.Struct, frozen=True, tag="track", omit_defaults=True):
     """A track. `peaks`: columns gap of frame (u32), bin (u16), little endian, and `strong` (a bit each), deflated."""
 
@@ -75,6 +88,7 @@ class Record(msgspec.Struct, frozen=True, tag="track", omit_defaults=True):
     album: Text | None = None
     isrc: Text | None = None
     genre: Text | None = None
+    sound: Sound | None = None
 
 
 class Footer(msgspec.Struct, frozen=True, tag="end"):
@@ -108,8 +122,8 @@ async def export(services: Services, path: Path, filters: TrackFilter) -> Counts
     counts = Counts()
     with appearing(path) as file:
         file.write(MAGIC + framed(Header(stamp=stamp(services.config.fingerprint))))
-        async for track, peaks in _indexed(services, filters):
-            file.write(framed(await think(record_of, track, peaks)))
+        async for track, peaks, description in _indexed(services, filters):
+            file.write(framed(await think(record_of, track, peaks, description)))
             counts.written += 1
             counts.audio_s += track.duration_s or 0.0
         file.write(framed(Footer(n_tracks=counts.written)))
@@ -142,15 +156,31 @@ async def read_in(services: Services, path: Path) -> Counts:
         raise InvalidRequest(f"{path} cannot be read: {error.strerror}") from error
 
 
-async def _indexed(services: Services, filters: TrackFilter) -> AsyncIterator[tuple[Track, TrackPeaks]]:
+async def _indexed(
+    services: Services, filters: TrackFilter
+) -> AsyncIterator[tuple[Track, TrackPeaks, Description | None]]:
     after: int | None = 0
     while after is not None:
         tracks, after = await services.tracks.page(after=after, limit=PAGE, filters=filters)
         indexed = {each.track_id: each for each in tracks if each.status is TrackStatus.INDEXED}
         peaks = await services.index.peaks(list(indexed))
+        described = await _descriptions(services, list(indexed.values()))
         for track_id, track in indexed.items():
             if track_id in peaks:  # else removed meanwhile
-                yield track, peaks[track_id]
+                yield track, peaks[track_id], described.get(track_id)
+
+
+async def _descriptions(services: Services, tracks: Sequence[Track]) -> dict[int, Description]:
+    """What those tracks sound like that are described by this version of descriptors."""
+    described = {each.track_id: each for each in tracks if each.description_version == VERSION}
+    vectors = await services.descriptions.vectors(list(described), list(Group))
+    moments = await services.descriptions.moments(list(described))
+    return {
+        track_id: Description(
+            vectors=vectors[track_id], facts=track.facts, key=track.key, moments=moments.get(track_id)
+        )
+        for track_id, track in described.items()
+    }
 
 
 async def _adopt(services: Services, records: Sequence[Record], counts: Counts) -> None:
@@ -166,12 +196,32 @@ async def _adopt(services: Services, records: Sequence[Record], counts: Counts) 
             await _adopt(services, [record], counts)
         return
     counts.failures += [each for each in outcomes if isinstance(each, str)]
+    ids = {each.submission.content_sha256: to.track_id for each, to in zip(recordings, adopted, strict=True)}
+    await _describe(services, {ids[each.sha256]: each for each in records if each.sha256 in ids}, counts)
     for recording, submitted in zip(recordings, adopted, strict=True):
         if submitted.status is TrackStatus.INDEXED and not submitted.duplicate:
             counts.indexed += 1
             counts.audio_s += recording.duration_s
         else:
             counts.known += 1
+
+
+async def _describe(services: Services, records: Mapping[int, Record], counts: Counts) -> None:
+    """Keep the descriptions of tracks that have none, if this catalogue keeps any."""
+    tracks = await services.tracks.get(list(records))
+    wanted = services.config.features.parts
+    for track_id, track in tracks.items():
+        sound = records[track_id].sound
+        if sound is None or track.status is not TrackStatus.INDEXED or track.description_version == VERSION:
+            continue
+        parts = {name: packed for name, packed in sound.parts.items() if name in wanted}
+        try:
+            description = await think(codec.unpack, parts, facts=sound.facts, key=sound.key)
+        except InvalidRequest as error:
+            counts.failures.append(_told(records[track_id], error))
+            continue
+        if parts:
+            await keep(services, track, description)
 
 
 def _known(records: Sequence[Record], config: FingerprintConfig) -> list[Known | str]:
@@ -197,7 +247,7 @@ def _told(record: Record, error: InvalidRequest) -> str:
     return f"{record.title or record.external_id or record.sha256}: {error.message}"
 
 
-def record_of(track: Track, peaks: TrackPeaks) -> Record:
+def record_of(track: Track, peaks: TrackPeaks, description: Description | None = None) -> Record:
     """A track as a file holds it."""
     columns = (
         np.diff(peaks.frame, prepend=0).astype("<u4").tobytes(),
@@ -210,6 +260,9 @@ def record_of(track: Track, peaks: TrackPeaks) -> Record:
         n_frames=peaks.n_frames,
         n_peaks=len(peaks),
         peaks=zlib.compress(b"".join(columns)),
+        sound=None
+        if description is None
+        else Sound(parts=codec.pack(description), facts=dict(description.facts), key=description.key),
         **dict(track.metadata.items()),
     )
 

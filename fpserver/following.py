@@ -15,7 +15,7 @@ import structlog
 from msgspec.structs import replace
 
 from fpserver import metrics
-from fpserver.errors import FpserverError, NotDescribed, StoreUnavailable
+from fpserver.errors import FpserverError, InvalidRequest, NotDescribed, StoreUnavailable
 from fpserver.services import Services
 from fpserver.similarity import keys
 from fpserver.similarity.engine import MIXED, Engine, Entry
@@ -167,14 +167,14 @@ class Neighbourhood:
         there = [track_id for track_id, track in tracks.items() if is_described(track)]
         vectors = await descriptions.vectors(there, list(Group))
         moments = await descriptions.moments(there) if SEGMENTS in near.scales.sizes() else {}
-        entries = await asyncio.to_thread(
-            lambda: [
-                _entry(tracks[track_id], vectors[track_id], moments.get(track_id), near.scales)
-                for track_id in there
-            ]
-        )
-        await near.engine.put(entries)
-        await near.engine.remove([track_id for track_id in track_ids if track_id not in set(there)])
+
+        def entries() -> list[Entry]:
+            made = (_entry(tracks[each], vectors[each], moments.get(each), near.scales) for each in there)
+            return [entry for entry in made if entry is not None]
+
+        held = await asyncio.to_thread(entries)
+        await near.engine.put(held)
+        await near.engine.remove(sorted(set(track_ids) - {entry.track_id for entry in held}))
 
 
 def is_described(track: Track) -> bool:
@@ -189,8 +189,15 @@ def _position(text: str | None) -> Position | None:
         return None
 
 
-def _entry(track: Track, vectors: Mapping[Group, Vector], moments: Moments | None, scales: Scales) -> Entry:
-    embedded = scales.embed(vectors)
+def _entry(
+    track: Track, vectors: Mapping[Group, Vector], moments: Moments | None, scales: Scales
+) -> Entry | None:
+    """A track as the engine holds it; None when nothing that is stored of it can be compared."""
+    try:
+        embedded = scales.embed(vectors)
+    except InvalidRequest as error:
+        log.warning("following.left_out", track_id=track.track_id, reason=error.message)
+        return None
     spaces: dict[str, Vectors] = {group.value: vector[None] for group, vector in embedded.items()}
     if embedded and len(embedded) == len(scales.groups):
         spaces[MIXED] = scales.mixed(embedded)[None]

@@ -69,7 +69,7 @@ PLAN: dict[str, set[str]] = {
         }
         | JOURNEYS,
     ),
-    "exchange": FOUNDATION | PURE | {"ingest", "services", "thinking", "tracks"},
+    "exchange": FOUNDATION | PURE | JOURNEYS | {"services", "thinking", "tracks", "similarity"},
     "worker": FOUNDATION | JOURNEYS | {"services"},
     "web": FOUNDATION | JOURNEYS | {"services", "hearing", "thinking", "fingerprint", "tracks"},
     "bulk": FOUNDATION | JOURNEYS | {"services", "tracks", "audio", "web", "worker"},

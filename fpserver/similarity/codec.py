@@ -9,11 +9,13 @@ what separates neighbouring moments of one recording. What another version wrote
 """
 
 import struct
+from collections.abc import Mapping
 
 import numpy as np
 
-from fpserver.descriptors import VERSION
-from fpserver.terms import Moments, Vector, Vectors
+from fpserver.descriptors import LAYOUT, MOMENT_TIMBRE_DIM, N_PITCH_CLASSES, VERSION
+from fpserver.errors import InvalidRequest
+from fpserver.terms import SEGMENTS, Description, Group, Moments, Vector, Vectors
 
 _VERSION = bytes([VERSION])
 _SHAPE = struct.Struct("<II")
@@ -44,6 +46,51 @@ def unpack_moments(packed: bytes | None) -> Moments | None:
     timbre, end = _unpack_matrix(packed, 1)
     chroma, _ = _unpack_matrix(packed, end)
     return Moments(timbre=timbre, chroma=chroma)
+
+
+def pack(description: Description) -> dict[str, bytes]:
+    """The parts of a description by name, as bytes."""
+    parts = {group.value: pack_vector(vector) for group, vector in description.vectors.items()}
+    if description.moments is not None:
+        parts[SEGMENTS] = pack_moments(description.moments)
+    return parts
+
+
+def unpack(parts: Mapping[str, bytes], *, facts: Mapping[str, float], key: str | None) -> Description:
+    """A description, of parts that somebody else may have written.
+
+    Raises:
+        InvalidRequest: one is of another version, damaged, or holds what is no number.
+    """
+    vectors = {Group(name): _vector(name, packed) for name, packed in parts.items() if name in set(Group)}
+    moments = _moments(parts[SEGMENTS]) if SEGMENTS in parts else None
+    return Description(vectors=vectors, facts=facts, key=key, moments=moments)
+
+
+def _vector(name: str, packed: bytes) -> Vector:
+    n_dimensions = len(LAYOUT[Group(name)])
+    vector = unpack_vector(packed) if len(packed) == 1 + 4 * n_dimensions else None
+    if vector is None or not np.isfinite(vector).all():
+        raise InvalidRequest(
+            f"its {name} descriptors are not the {n_dimensions} numbers of version {VERSION}"
+        )
+    return vector
+
+
+def _moments(packed: bytes) -> Moments:
+    try:
+        moments = unpack_moments(packed)
+    except (ValueError, struct.error):
+        moments = None
+    sizes = None if moments is None else (moments.timbre.shape[1], moments.chroma.shape[1])
+    if moments is None or sizes != (MOMENT_TIMBRE_DIM, N_PITCH_CLASSES) or not _is_sound(moments):
+        raise InvalidRequest(f"its segments are damaged, or not of version {VERSION}")
+    return moments
+
+
+def _is_sound(moments: Moments) -> bool:
+    numbers = (moments.timbre, moments.chroma)
+    return len(moments.timbre) == len(moments.chroma) and all(np.isfinite(each).all() for each in numbers)
 
 
 def _pack_matrix(matrix: Vectors) -> bytes:

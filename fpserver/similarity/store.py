@@ -28,10 +28,7 @@ class Descriptions:
         Raises:
             StoreUnavailable: the shard did not answer; repeat it.
         """
-        parts = {group.value: codec.pack_vector(vector) for group, vector in description.vectors.items()}
-        if description.moments is not None:
-            parts[SEGMENTS] = codec.pack_moments(description.moments)
-        if parts:
+        if parts := codec.pack(description):
             flat = [word for part in parts.items() for word in part]
             await self._demand([self._call(track_id, "HSET", *flat)])
 

@@ -3,23 +3,28 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from fpserver import exchange
 from fpserver.config import RedisConfig
+from fpserver.descriptions import keep
 from fpserver.errors import FingerprintForeign, InvalidRequest
-from fpserver.exchange import MAGIC, PLACE, Footer, Header, Record, export, read_in
+from fpserver.exchange import MAGIC, PLACE, Footer, Header, Record, Sound, export, read_in
+from fpserver.features.describe import describe
 from fpserver.fingerprint.landmarks import track_landmarks
 from fpserver.fingerprint.stamp import stamp
 from fpserver.index import codec
 from fpserver.services import Services, open_services
 from fpserver.store.connect import Client
-from fpserver.terms import Track, TrackStatus
+from fpserver.terms import PARTS, Group, Track, TrackStatus
 from fpserver.tracks.catalogue import TrackFilter
 from tests.opened import ended, opened, song_file, submit_files, working
+from tests.synth import song
 
 ALL = TrackFilter()
 
@@ -234,3 +239,59 @@ def write(file: Path, frames: list[Header | Record | Footer]) -> None:
         opened_file.write(MAGIC)
         for frame in frames:
             opened_file.write(exchange.framed(frame))
+
+
+async def test_what_tracks_sound_like_is_carried_along(services: Services, tmp_path: Path) -> None:
+    carrying = replace(services, config=services.config.with_values(features=dict.fromkeys(PARTS, True)))
+    tracks = [each for each in (await filled(services, tmp_path, 2)).values() if each.duration_s]
+    whole = describe(song(1, 8.0), parts=PARTS, loudness_db=-20.0)
+    await keep(carrying, tracks[0], whole)
+    await keep(carrying, tracks[1], describe(song(2, 8.0), parts=("timbre",), loudness_db=-20.0))
+
+    async def told() -> dict[str, tuple[object, ...]]:
+        page, _ = await services.tracks.page(filters=TrackFilter(status=TrackStatus.INDEXED))
+        vectors = await services.descriptions.vectors([each.track_id for each in page], list(Group))
+        return {
+            each.content_sha256: (
+                each.description,
+                each.described,
+                dict(each.facts),
+                each.key,
+                {group: vector.tolist() for group, vector in vectors[each.track_id].items()},
+            )
+            for each in page
+        }
+
+    before = await told()
+    await export(carrying, tmp_path / "described", ALL)
+    await empty(services)
+    for _ in range(2):
+        assert (await read_in(carrying, tmp_path / "described")).failures == []
+        assert await told() == before
+    (first,) = [
+        each
+        for each in (await services.tracks.page(filters=ALL))[0]
+        if each.content_sha256 == tracks[0].content_sha256
+    ]
+    moments = (await services.descriptions.moments([first.track_id]))[first.track_id]
+    assert whole.moments is not None
+    np.testing.assert_allclose(moments.timbre, whole.moments.timbre, rtol=0.02, atol=0.05)
+
+
+async def test_a_damaged_description_is_told_and_the_track_is_there(
+    services: Services, tmp_path: Path
+) -> None:
+    carrying = replace(services, config=services.config.with_values(features=dict.fromkeys(PARTS, True)))
+    file = await exported(services, tmp_path, n=2)
+    bad = Sound(parts={"timbre": b"\x01short", "segments": b"\x01"}, facts={}, key=None)
+    write(
+        file,
+        [
+            msgspec.structs.replace(each, sound=bad) if isinstance(each, Record) else each
+            for each in frames_of(file)
+        ],
+    )
+    await empty(services)
+    counts = await read_in(carrying, file)
+    assert counts.indexed == 2 and len(counts.failures) == 2
+    assert "timbre descriptors are not the 860 numbers" in counts.failures[0]
