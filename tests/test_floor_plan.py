@@ -71,7 +71,7 @@ PLAN: dict[str, set[str]] = {
     ),
     "exchange": FOUNDATION | PURE | JOURNEYS | {"services", "thinking", "tracks", "similarity"},
     "worker": FOUNDATION | JOURNEYS | {"services"},
-    "web": FOUNDATION | JOURNEYS | {"services", "hearing", "thinking", "fingerprint", "tracks"},
+    "web": FOUNDATION | JOURNEYS | {"services", "hearing", "thinking", "fingerprint", "tracks", "similarity"},
     "bulk": FOUNDATION | JOURNEYS | {"services", "tracks", "audio", "web", "worker"},
     "demo": FOUNDATION | {"audio", "dsp_pool", "bulk", "web", "run_folder", "words"},
     "child": FOUNDATION | {"services", "web", "worker"},

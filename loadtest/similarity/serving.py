@@ -212,14 +212,15 @@ def _page(found: Mapping[str, Any]) -> str:
     return f"""# Neighbours over HTTP among {n} described tracks
 
 {found["setting"]}. {found["n_real"]} real tracks were described; each of the {n} mixes the descriptors of two of them.
-One web process, one question at a time, {found["n_asked"]} of each kind, ten neighbours each; who asks uses the same cores.
+One web process, one question at a time, {found["n_asked"]} of each kind, ten neighbours each; who asks uses the
+same cores.
 
 | asked | median, ms | 95 % | 99 % | 95 % within {WITHIN_MS:.0f} ms |
 |---|---|---|---|---|
 {rows}
 
 Scales were learned in {found["learn_s"]} s, and the copy of one web process filled from the store in {found["fill_s"]} s
-(with its start); its peak memory is {found["web_peak_bytes"] / 2**20:.0f} MiB, with all else that a web process needs.
+(with its start). That process had {found["web_peak_bytes"] / 2**20:.0f} MiB at most.
 
     python -m loadtest.similarity.serving CORPUS --tracks {found["n_tracks"]}
 """
