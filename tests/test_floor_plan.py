@@ -29,6 +29,7 @@ PLAN: dict[str, set[str]] = {
     "thinking": set(),
     "run_folder": {"errors"},
     **dict.fromkeys(PURE | EDGES, TERMS),
+    "audio": TERMS | {"compiling"},
     "fingerprint": TERMS | {"compiling"},
     "matching": TERMS | {"compiling"},
     "features": TERMS | {"compiling", "descriptors"},
@@ -37,6 +38,7 @@ PLAN: dict[str, set[str]] = {
     "dsp_child": {"errors"},
     "dsp_pool": {"dsp_child", "errors"},
     "hearing": TERMS | {"audio", "fingerprint"},
+    "describing": TERMS | {"audio", "features", "fingerprint", "descriptors"},
     "services": FOUNDATION | {"dsp_pool", "fingerprint", "index", "tracks", "store"},
     **dict.fromkeys(
         JOURNEYS,

@@ -9,7 +9,7 @@ Memory: 4 bytes per sample that is returned (691 MB for 6 h at 8000 Hz), grown i
 Runs inside a child process (`dsp_pool`), which bounds what a fault in a decoder can do.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -31,11 +31,25 @@ _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl"
 _FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31}
 
 
-def decode(path: Path, *, rate_hz: int, max_s: float, max_bytes: int, min_s: float = 0.0, cut: bool) -> Sound:
+Observer = Callable[[Channels, int], None]  # is shown every block that is mixed, and its rate in Hz
+
+
+def decode(
+    path: Path,
+    *,
+    rate_hz: int,
+    max_s: float,
+    max_bytes: int,
+    min_s: float = 0.0,
+    cut: bool,
+    observe: Observer | None = None,
+) -> Sound:
     """Decode a file to mono samples at `rate_hz`, at most `max_s` of them.
 
     With `cut`, what is longer is heard to there and marked truncated; without, it is refused. Damaged packets
     are skipped; a file that ends early is heard to its end and marked truncated (where its format tells).
+
+    `observe` is shown all channels at the file's own rate, once, block by block; it changes nothing.
 
     Raises:
         SourceMissing: there is no such file.
@@ -44,7 +58,9 @@ def decode(path: Path, *, rate_hz: int, max_s: float, max_bytes: int, min_s: flo
         AudioDamaged: it begins like audio, but gives no usable sound.
         AudioTooLong, AudioTooShort: it is longer than `max_s` (without `cut`), or shorter than `min_s`.
     """
-    tape, downmix, damage = _listen(path, Downmix(), rate_hz=rate_hz, max_s=max_s, max_bytes=max_bytes)
+    tape, downmix, damage = _listen(
+        path, Downmix(), rate_hz=rate_hz, max_s=max_s, max_bytes=max_bytes, observe=observe
+    )
     if downmix.instead is not None:
         del tape
         alone = Downmix(downmix.instead)
@@ -109,7 +125,13 @@ class _Damage:
 
 
 def _listen(
-    path: Path, downmix: Downmix, *, rate_hz: int, max_s: float, max_bytes: int
+    path: Path,
+    downmix: Downmix,
+    *,
+    rate_hz: int,
+    max_s: float,
+    max_bytes: int,
+    observe: Observer | None = None,
 ) -> tuple[_Tape, Downmix, _Damage]:
     """One pass through the file: decode, mix, resample, until the tape is full."""
     tape, damage = _Tape(round(max_s * rate_hz)), _Damage()
@@ -124,7 +146,10 @@ def _listen(
                 resampler = soxr.ResampleStream(block_hz, rate_hz, 1, dtype="float32", quality="HQ")
                 from_hz = block_hz
             assert resampler is not None
-            tape.append(resampler.resample_chunk(downmix.mix(without_nonsense(block))))
+            sane = without_nonsense(block)
+            if observe is not None:
+                observe(sane, block_hz)
+            tape.append(resampler.resample_chunk(downmix.mix(sane)))
             if tape.overran:
                 return tape, downmix, damage
         _finish(resampler, tape)
