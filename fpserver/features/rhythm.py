@@ -97,13 +97,14 @@ def mean_tempogram(strength: Column) -> Lags:
 def likeness_of(strength: Column) -> Lags:
     """How like itself the sound is after each lag, −1..1; 0 where that is not known."""
     n_window = min(WINDOW_FRAMES, len(strength))
+    likeness = np.zeros(N_LAGS)
+    if n_window < 2 or strength.max() < LEAST_STRENGTH_DB:
+        return likeness
     trend = _windows(np.pad(strength, TREND_FRAMES // 2, mode="edge"), TREND_FRAMES).mean(axis=1)
-    onsets = np.where(strength.max() >= LEAST_STRENGTH_DB, strength - trend, np.float32(0))
-    correlation = _mean_autocorrelation(_windows(onsets, n_window)[::STEP_FRAMES])
+    correlation = _mean_autocorrelation(_windows(strength - trend, n_window)[::STEP_FRAMES])
     n_known = min(N_LAGS, n_window // 2)
     hann = _hann(n_window).astype(np.float64)
     taper = np.correlate(hann, hann, "full")[n_window - 1 :][:n_known]
-    likeness = np.zeros(N_LAGS)
     likeness[:n_known] = np.clip(correlation[:n_known] * taper[0] / taper, -1, 1)
     return likeness
 
