@@ -30,6 +30,9 @@ class Lists:
     vectors: Vectors
     slots: Slots
     rows: Rows
+    order: (
+        Indices  # of dimensions, in vectors and centroids: those that vary most first, to be looked at first
+    )
     bounds: Indices  # (n_lists + 1,)
     centroids: Vectors  # (n_lists, n_dimensions); none where there is one list, which needs none
     n_trained: int  # how many vectors there were when the centroids were found
@@ -49,6 +52,7 @@ def unsorted(n_dimensions: int) -> Lists:
         vectors=np.empty((0, n_dimensions), np.float32),
         slots=np.empty(0, np.int32),
         rows=np.empty(0, np.int32),
+        order=np.arange(n_dimensions),
         bounds=np.zeros(2, np.int64),
         centroids=np.empty((0, n_dimensions), np.float32),
         n_trained=0,
@@ -60,83 +64,96 @@ def n_lists_for(n_vectors: int) -> int:
     return max(1, min(MAX_LISTS, round(LISTS_PER_ROOT * float(np.sqrt(n_vectors)))))
 
 
-def sort(parts: list[tuple[Stock, Indices]], *, known: Lists | None, n_lists: int) -> Lists:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Some of the vectors that are sorted."""
+
+    stock: Stock
+    order: Indices  # of their dimensions
+    chosen: Indices  # rows that are kept
+
+    def vectors(self, which: Indices, order: Indices) -> Vectors:
+        """Some rows, their dimensions in another order."""
+        taken: Vectors = self.stock[0][which]
+        return taken if np.array_equal(order, self.order) else taken[:, np.argsort(self.order)[order]]
+
+
+def sort(parts: list[Part], *, known: Lists | None, n_lists: int) -> Lists:
     """Sort the chosen vectors of each part into lists.
 
     Takes seconds for a million vectors; other threads run meanwhile.
 
     Args:
-        parts: vectors, and indices of those that are kept.
+        parts: vectors, and which of them are kept.
         known: lists whose centroids are taken; None: find new ones.
         n_lists: how many are found; 1: nothing to find.
     """
-    kept = [(stock, chosen) for stock, chosen in parts if len(chosen)]
-    n_vectors = sum(len(chosen) for _, chosen in kept)
-    n_dimensions = parts[0][0][0].shape[1]
+    n_vectors = sum(len(part.chosen) for part in parts)
     if known is not None:
-        centroids, n_trained = known.centroids, known.n_trained
+        order, centroids, n_trained = known.order, known.centroids, known.n_trained
     elif n_lists > 1:
-        centroids, n_trained = _centroids(kept, n_vectors, min(n_lists, n_vectors)), n_vectors
+        (order, centroids), n_trained = _learned(parts, n_vectors, n_lists), n_vectors
     else:
-        centroids, n_trained = np.empty((0, n_dimensions), np.float32), 0
-    n_lists = max(1, len(centroids))
-    listed = [_nearest(stock[0], chosen, centroids) for stock, chosen in kept]
-    sizes = np.bincount(np.concatenate([*listed, np.empty(0, np.int64)]), minlength=n_lists)
+        order, n_trained = np.arange(len(parts[0].order)), 0
+        centroids = np.empty((0, len(order)), np.float32)
+    listed = [_nearest(part, order, centroids) for part in parts]
+    sizes = np.bincount(np.concatenate(listed), minlength=max(1, len(centroids)))
     bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     sorted_lists = Lists(
-        vectors=np.empty((n_vectors, n_dimensions), np.float32),
+        vectors=np.empty((n_vectors, len(order)), np.float32),
         slots=np.empty(n_vectors, np.int32),
         rows=np.empty(n_vectors, np.int32),
+        order=order,
         bounds=bounds,
         centroids=centroids,
         n_trained=n_trained,
     )
     free = bounds[:-1].copy()  # by list: where its next vector goes
-    for (stock, chosen), lists in zip(kept, listed, strict=True):
-        _move(stock, chosen, lists, sorted_lists, free)
+    for part, lists in zip(parts, listed, strict=True):
+        _move(part, lists, sorted_lists, free)
     return sorted_lists
 
 
-def _centroids(parts: list[tuple[Stock, Indices]], n_vectors: int, n_lists: int) -> Vectors:
+def _learned(parts: list[Part], n_vectors: int, n_lists: int) -> tuple[Indices, Vectors]:
+    """Which dimensions vary most, and centroids of vectors like these, dimensions in that order."""
     rng = np.random.default_rng(SEED)
     share = min(1.0, SAMPLE_PER_LIST * n_lists / n_vectors)
-    sample = np.concatenate(
-        [
-            stock[0][np.sort(rng.choice(chosen, max(1, round(share * len(chosen))), replace=False))]
-            for stock, chosen in parts
-        ]
-    )
+    plain = np.arange(len(parts[0].order))
+    some = [(part, rng.choice(part.chosen, round(share * len(part.chosen)), replace=False)) for part in parts]
+    sample = np.concatenate([part.vectors(np.sort(which), plain) for part, which in some])
+    order = np.argsort(-sample.var(axis=0), kind="stable")
     kmeans = faiss.Kmeans(
-        sample.shape[1],
+        len(order),
         min(n_lists, len(sample)),
         niter=N_ITERATIONS,
         seed=SEED,
         min_points_per_centroid=1,
         max_points_per_centroid=SAMPLE_PER_LIST,
     )
-    kmeans.train(sample)
-    centroids: Vectors = np.ascontiguousarray(kmeans.centroids, np.float32)
-    return centroids
+    kmeans.train(np.ascontiguousarray(sample[:, order]))
+    return order, np.ascontiguousarray(kmeans.centroids, np.float32)
 
 
-def _nearest(vectors: Vectors, chosen: Indices, centroids: Vectors) -> Indices:
+def _nearest(part: Part, order: Indices, centroids: Vectors) -> Indices:
     """Which centroid is nearest to each chosen vector."""
-    if len(centroids) <= 1:
-        return np.zeros(len(chosen), np.int64)
+    if len(centroids) <= 1 or not len(part.chosen):
+        return np.zeros(len(part.chosen), np.int64)
     flat = faiss.IndexFlatL2(centroids.shape[1])
     flat.add(centroids)
-    pieces = range(0, len(chosen), PIECE)
-    return np.concatenate([flat.search(vectors[chosen[at : at + PIECE]], 1)[1][:, 0] for at in pieces])
+    pieces = (part.chosen[at : at + PIECE] for at in range(0, len(part.chosen), PIECE))
+    return np.concatenate(
+        [flat.search(np.ascontiguousarray(part.vectors(piece, order)), 1)[1][:, 0] for piece in pieces]
+    )
 
 
-def _move(stock: Stock, chosen: Indices, lists: Indices, into: Lists, free: Indices) -> None:
+def _move(part: Part, lists: Indices, into: Lists, free: Indices) -> None:
     """Put vectors behind those that their lists hold so far."""
-    for at in range(0, len(chosen), PIECE):
-        order = np.argsort(lists[at : at + PIECE], kind="stable")
-        indices, list_ = chosen[at : at + PIECE][order], lists[at : at + PIECE][order]
+    for at in range(0, len(part.chosen), PIECE):
+        by_list = np.argsort(lists[at : at + PIECE], kind="stable")
+        which, list_ = part.chosen[at : at + PIECE][by_list], lists[at : at + PIECE][by_list]
         counts = np.bincount(list_, minlength=len(free))
         first = np.concatenate([[0], np.cumsum(counts)[:-1]])
         place = free[list_] + np.arange(len(list_)) - first[list_]
-        for target, source in zip((into.vectors, into.slots, into.rows), stock, strict=True):
-            target[place] = source[indices]
+        into.vectors[place] = part.vectors(which, into.order)
+        into.slots[place], into.rows[place] = part.stock[1][which], part.stock[2][which]
         free += counts

@@ -24,6 +24,9 @@ Best: TypeAlias = tuple[npt.NDArray[np.float32], TrackIds, npt.NDArray[np.int64]
 """The nearest found so far: squared distance (or 1 less cosine), track, row; in this order, each of length k."""
 
 
+HEAD = 16  # dimensions that are looked at first, where there are more
+
+
 def empty_best(k: int) -> Best:
     """Room for `k`."""
     return np.empty(k, np.float32), np.empty(k, np.int64), np.empty(k, np.int64)
@@ -52,26 +55,103 @@ def scan(
     stock: Stock,
     passes: Passes,
     tracks: TrackIds,
-    runs: Indices,
+    bounds: Indices,
+    query: Vector,
+    weights: Vector,
+    cosine: bool,
+    best: Best,
+    n_best: int,
+) -> int:
+    """Put what is near among all of these vectors into `best`; says how many it holds then.
+
+    Args:
+        stock: the vectors.
+        passes: by slot.
+        tracks: id by slot.
+        bounds: the first and the last + 1.
+        query, weights, cosine: as for `distances`.
+        best: sorted by distance, then track, then row.
+        n_best: so many of it are filled.
+    """
+    whole = np.float32(np.inf)
+    return _run(stock, passes, tracks, bounds[0], bounds[1], query, weights, cosine, whole, best, n_best)[0]
+
+
+@compiled_in_any_order
+def scan_likely(
+    stock: Stock,
+    passes: Passes,
+    tracks: TrackIds,
+    bounds: Indices,
+    centroids: Vectors,
     query: Vector,
     weights: Vector,
     cosine: bool,
     enough: int,
     best: Best,
     n_best: int,
-) -> tuple[int, int]:
-    """Put what is near among these runs into `best`; says how many it holds then, and how many were compared.
+) -> int:
+    """The same among lists of vectors, the list of the nearest centroid first, until enough were compared.
 
     Args:
-        stock: the vectors.
-        passes: by slot.
-        tracks: id by slot.
-        runs: (n_runs, 2), first and last + 1 of each, in the order in which they are visited.
-        query, weights, cosine: as for `distances`.
-        enough: no further run is visited when so many vectors were compared.
-        best: sorted by distance, then track, then row.
-        n_best: so many of it are filled.
+        bounds: list i is bounds[i]..bounds[i + 1] - 1.
+        centroids: of the lists.
+        enough: no further list is visited when so many vectors that pass were compared.
     """
+    away = distances(centroids, query, weights, cosine)
+    heap = np.arange(len(centroids))  # lists; none is nearer than the one at half its place
+    n_left = len(heap)
+    for place in range(n_left // 2 - 1, -1, -1):
+        _sink(heap, away, place, n_left)
+    n_compared = 0
+    while n_left and n_compared < enough:
+        nearest = heap[0]
+        n_left -= 1
+        heap[0] = heap[n_left]
+        _sink(heap, away, 0, n_left)
+        worst = best[0][-1] if n_best == len(best[0]) else np.float32(np.inf)
+        n_best, n_more = _run(
+            stock,
+            passes,
+            tracks,
+            bounds[nearest],
+            bounds[nearest + 1],
+            query,
+            weights,
+            cosine,
+            worst,
+            best,
+            n_best,
+        )
+        n_compared += n_more
+    return n_best
+
+
+def warm() -> None:
+    """Have the loops compiled before somebody waits for them."""
+    one, zero = np.ones(1, np.float32), np.zeros(1, np.int32)
+    stock, bounds = (one[:, None], zero, zero), np.array([0, 1])
+    of_tracks = np.ones(1, np.bool_), np.ones(1, np.int64)
+    distances(one[:, None], one, one, False)
+    scan(stock, *of_tracks, bounds, one, one, False, empty_best(1), 0)
+    scan_likely(stock, *of_tracks, bounds, one[:, None], one, one, False, 1, empty_best(1), 0)
+
+
+@compiled_in_any_order
+def _run(
+    stock: Stock,
+    passes: Passes,
+    tracks: TrackIds,
+    first: int,
+    last: int,
+    query: Vector,
+    weights: Vector,
+    cosine: bool,
+    worst: np.float32,
+    best: Best,
+    n_best: int,
+) -> tuple[int, int]:
+    """One run of vectors; what its first dimensions show to be farther than `worst` is looked at no further."""
     vectors, slots, rows = stock
     told, track_ids, places = best
     k = len(told)
@@ -79,38 +159,48 @@ def scan(
     for j in range(len(query)):
         of_query += weights[j] * query[j] * query[j]
     n_compared = 0
-    for run in range(len(runs)):
-        if n_compared >= enough:
-            break
-        for i in range(runs[run, 0], runs[run, 1]):
-            if not passes[slots[i]]:
+    for i in range(first, last):
+        if not passes[slots[i]]:
+            continue
+        n_compared += 1
+        if not cosine and len(query) > HEAD:
+            squares = np.float32(0)
+            for j in range(HEAD):
+                difference = vectors[i, j] - query[j]
+                squares += weights[j] * difference * difference
+            if squares > worst:
                 continue
-            n_compared += 1
-            distance = _distance(vectors, i, query, weights, cosine, of_query)
-            if n_best == k and distance > told[k - 1]:
-                continue
-            track, row = tracks[slots[i]], rows[i]
-            at = n_best
-            while at > 0 and _before(distance, track, row, told[at - 1], track_ids[at - 1], places[at - 1]):
-                at -= 1
-            if at == k:
-                continue
-            n_best = min(n_best + 1, k)
-            for moved in range(n_best - 1, at, -1):
-                told[moved] = told[moved - 1]
-                track_ids[moved] = track_ids[moved - 1]
-                places[moved] = places[moved - 1]
-            told[at], track_ids[at], places[at] = distance, track, row
+        distance = _distance(vectors, i, query, weights, cosine, of_query)
+        if n_best == k and distance > told[k - 1]:
+            continue
+        track, row = tracks[slots[i]], rows[i]
+        at = n_best
+        while at > 0 and _before(distance, track, row, told[at - 1], track_ids[at - 1], places[at - 1]):
+            at -= 1
+        if at == k:
+            continue
+        n_best = min(n_best + 1, k)
+        for moved in range(n_best - 1, at, -1):
+            told[moved] = told[moved - 1]
+            track_ids[moved] = track_ids[moved - 1]
+            places[moved] = places[moved - 1]
+        told[at], track_ids[at], places[at] = distance, track, row
     return n_best, n_compared
 
 
-def warm() -> None:
-    """Have the loops compiled before somebody waits for them."""
-    one, zero = np.ones(1, np.float32), np.zeros(1, np.int32)
-    distances(one[:, None], one, one, False)
-    stock = (one[:, None], zero, zero)
-    passes, tracks, runs = np.ones(1, np.bool_), np.ones(1, np.int64), np.array([[0, 1]])
-    scan(stock, passes, tracks, runs, one, one, False, 1, empty_best(1), 0)
+@compiled
+def _sink(heap: Indices, away: Vector, place: int, n_left: int) -> None:
+    """Let a list sink in the heap until those below it are farther."""
+    while True:
+        below = 2 * place + 1
+        if below >= n_left:
+            return
+        if below + 1 < n_left and away[heap[below + 1]] < away[heap[below]]:
+            below += 1
+        if away[heap[place]] <= away[heap[below]]:
+            return
+        heap[place], heap[below] = heap[below], heap[place]
+        place = below
 
 
 @compiled_in_any_order

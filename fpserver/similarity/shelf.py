@@ -9,16 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fpserver.similarity.lists import Lists, n_lists_for, sort, unsorted
-from fpserver.similarity.scan import Indices, Passes, Slots, Stock, distances, empty_best, scan
+from fpserver.similarity.lists import Lists, Part, n_lists_for, sort, unsorted
+from fpserver.similarity.scan import Indices, Passes, Slots, Stock, empty_best, scan, scan_likely
 from fpserver.terms import TrackIds, Vector, Vectors
 
 MIN_TAIL = 4096  # vectors: so few are not worth sorting
 TAIL_SHARE = 0.02  # of the sorted ones: so many unsorted are compared with every query
 DEAD_SHARE = 0.25  # of all vectors: so many removed ones are worth clearing out
-EVERYTHING = np.iinfo(np.int64).max
-ENOUGH_ROOTS = 6.0  # vectors compared at least, by the root of their number
+ENOUGH_ROOTS = 16.0  # vectors compared at least, by the root of their number
 MIN_ENOUGH = 1500
+ENOUGH_PER_K = 20  # vectors compared at least, for each that is wanted
+UNEVEN_RATIO = 2.0  # times as many, with weights or by cosine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,10 @@ class Sorting:
 
     def run(self, alive: Passes) -> Lists:
         """The sorted vectors of living tracks; takes seconds, anywhere."""
-        parts = [(stock, np.flatnonzero(alive[stock[1]])) for stock in (self.lists.stock, self.tail)]
+        both = ((self.lists.stock, self.lists.order), (self.tail, np.arange(len(self.lists.order))))
+        parts = [
+            Part(stock=stock, order=order, chosen=np.flatnonzero(alive[stock[1]])) for stock, order in both
+        ]
         return sort(parts, known=self.known, n_lists=self.n_lists)
 
 
@@ -66,7 +70,7 @@ class Shelf:
     def memory_bytes(self) -> int:
         """Of all arrays."""
         lists = self.lists
-        sorted_ = (*lists.stock, lists.bounds, lists.centroids)
+        sorted_ = (*lists.stock, lists.bounds, lists.centroids, lists.order)
         return sum(array.nbytes for array in (*sorted_, *self._tail))
 
     def add(self, slot: int, vectors: Vectors) -> None:
@@ -96,30 +100,39 @@ class Shelf:
         exact: bool,
     ) -> tuple[Vector, TrackIds, Indices]:
         """Squared distance or 1 − cosine, track and row of the nearest, nearest first."""
-        best = empty_best(min(k, len(self)))
-        tail = np.array([[0, self._n_tail]])
-        n_best, _ = scan(self.tail, passes, tracks, tail, query, weights, cosine, EVERYTHING, best, 0)
-        if exact or len(self.lists.centroids) <= 1:
-            runs, enough = np.array([[0, len(self.lists)]]), EVERYTHING
+        best, n_best = empty_best(min(k, len(self))), 0
+        lists, enough = self.lists, self._enough(k, even=not cosine and np.ptp(weights) == 0)
+        n_passing = len(self) * np.count_nonzero(passes) / max(1, len(passes))  # about
+        if self._n_tail:
+            bounds = np.array([0, self._n_tail])
+            n_best = scan(self.tail, passes, tracks, bounds, query, weights, cosine, best, n_best)
+        query, weights = query[lists.order], weights[lists.order]
+        if exact or len(lists.centroids) <= 1 or n_passing <= enough:
+            bounds = np.array([0, len(lists)])
+            n_best = scan(lists.stock, passes, tracks, bounds, query, weights, cosine, best, n_best)
         else:
-            away = distances(self.lists.centroids, query, weights, cosine)
-            order = np.argsort(away)
-            runs = np.stack([self.lists.bounds[order], self.lists.bounds[order + 1]], axis=1)
-            enough = max(MIN_ENOUGH, round(ENOUGH_ROOTS * float(np.sqrt(len(self.lists)))))
-        n_best, _ = scan(
-            self.lists.stock, passes, tracks, runs, query, weights, cosine, max(enough, 4 * k), best, n_best
-        )
+            where = lists.bounds, lists.centroids
+            n_best = scan_likely(
+                lists.stock, passes, tracks, *where, query, weights, cosine, enough, best, n_best
+            )
         told, track_ids, rows = best
         return told[:n_best], track_ids[:n_best], rows[:n_best]
+
+    def _enough(self, k: int, *, even: bool) -> int:
+        """How many vectors are compared: more where weights, or cosine, make another order than the lists'."""
+        ratio = 1.0 if even else UNEVEN_RATIO
+        return max(
+            MIN_ENOUGH, round(ratio * ENOUGH_ROOTS * float(np.sqrt(len(self.lists)))), ENOUGH_PER_K * k
+        )
 
     def of_slots(self, wanted: Passes) -> tuple[Vectors, Indices, Indices]:
         """Vectors of these slots, with slot and row of each, by slot and row."""
         found = [(stock, np.flatnonzero(wanted[stock[1]])) for stock in (self.lists.stock, self.tail)]
-        vectors, slots, rows = (
-            np.concatenate([stock[i][chosen] for stock, chosen in found]) for i in range(3)
-        )
-        order = np.lexsort((rows, slots))
-        return vectors[order], slots[order].astype(np.int64), rows[order].astype(np.int64)
+        vectors, slots, rows = ([stock[i][chosen] for stock, chosen in found] for i in range(3))
+        vectors[0] = vectors[0][:, np.argsort(self.lists.order)]
+        order = np.lexsort((np.concatenate(rows), np.concatenate(slots)))
+        of_slot, of_row = (np.concatenate(each)[order].astype(np.int64) for each in (slots, rows))
+        return np.asarray(np.concatenate(vectors)[order], np.float32), of_slot, of_row
 
     def sorting(self) -> Sorting | None:
         """What is to be sorted anew, when it is time to."""
