@@ -1,0 +1,1 @@
+"""What similarity costs, and how well it does."""
