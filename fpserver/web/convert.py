@@ -132,7 +132,7 @@ def _item_error(error: dict[str, object]) -> ItemError:
 
 def map_of(chosen: Chosen, drawn: MapResult, *, request_id: str) -> MapAnswer:
     """A map, by track id."""
-    rows = zip(chosen.track_ids.tolist(), drawn.points.tolist(), chosen.pictured, strict=True)
+    columns = (chosen.track_ids.tolist(), *drawn.points.T.tolist(), chosen.pictured)
     points = [
         MapPoint(
             track_id=track_id,
@@ -145,7 +145,7 @@ def map_of(chosen: Chosen, drawn: MapResult, *, request_id: str) -> MapAnswer:
             key=shown.key,
             **{fact: shown.facts.get(fact) for fact in MAP_FACTS},
         )
-        for track_id, (x, y), shown in rows
+        for track_id, x, y, shown in zip(*columns, strict=True)
     ]
     return MapAnswer(
         request_id=request_id,

@@ -246,7 +246,7 @@ class MapRequest(Request, frozen=True, kw_only=True):
     seed: Annotated[int, Meta(ge=0, lt=2**32, description="another seed gives another picture")] = 0
 
 
-class MapPoint(Answer, frozen=True, kw_only=True):
+class MapPoint(Answer, frozen=True, kw_only=True, gc=False):  # none in a cycle: thousands cost no collection
     """A track on a map, with what it may be coloured by."""
 
     track_id: int

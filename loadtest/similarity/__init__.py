@@ -1,1 +1,1 @@
-"""Does what is found alike sound alike? Measured on real music, with labels and changed copies nobody tuned to."""
+"""What similarity costs, and how well it does."""

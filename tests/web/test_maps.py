@@ -282,18 +282,21 @@ async def test_the_work_ends_when_the_client_leaves(
 
 @pytest.mark.alone
 async def test_the_event_loop_stays_free_while_a_map_is_computed(web: Web, chooser: Chooser) -> None:
-    longest, last = 0.0, time.perf_counter()
+    late_s: list[float] = []
+    busy_s: list[float] = []  # of the loop's own thread: others on the machine make it late, but not busy
 
-    async def tick() -> None:
-        nonlocal longest, last
+    async def beat() -> None:
         while True:
+            start, busy = time.perf_counter(), time.thread_time()
             await asyncio.sleep(0.005)
-            longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+            late_s.append(time.perf_counter() - start - 0.005)
+            busy_s.append(time.thread_time() - busy)
 
     assert (await web.post("/v1/map", json={"limit": 10})).status == 200
-    ticking = asyncio.create_task(tick())
+    beating = asyncio.create_task(beat())
     async with web.post("/v1/map", json={"limit": 5000}) as response:
         assert response.status == 200
-        ticking.cancel()
+        beating.cancel()
         await response.read()
-    assert longest < 0.1
+    assert max(busy_s) < 0.03
+    assert max(late_s) < 0.5
