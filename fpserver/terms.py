@@ -118,6 +118,7 @@ class Heard:
     fingerprint: Fingerprint
     constellation: Constellation
     duration_s: float
+    to_be_described: bool = False  # its recording is at hand, and descriptions are wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +257,15 @@ class TrackStatus(StrEnum):
     DELETING = "deleting"  # its postings are being removed
 
 
+class DescriptionStatus(StrEnum):
+    """How far the description of an indexed track has come."""
+
+    WAITING = "waiting"  # for a worker that is not busy indexing
+    DONE = "done"
+    FAILED = "failed"
+    NO_AUDIO = "no_audio"  # it came as a fingerprint, or its file is gone
+
+
 PENDING = frozenset({TrackStatus.QUEUED, TrackStatus.INDEXING})
 ENDED = frozenset({TrackStatus.INDEXED, TrackStatus.FAILED, TrackStatus.DUPLICATE, TrackStatus.CANCELLED})
 
@@ -323,6 +333,12 @@ class Track:
     error_code: str | None = None
     error_message: str | None = None
     batch_id: str | None = None
+    description: DescriptionStatus | None = None  # None: nobody has asked for one
+    described: frozenset[str] = frozenset()  # the parts that are stored, of `PARTS`
+    facts: Mapping[str, float] = field(default_factory=dict)
+    key: str | None = None
+    description_code: str | None = None  # why it failed
+    description_message: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
 """Turn frames into moments: what sounds in each second, every half second.
 
-Timbre of a moment: mean and standard deviation of MFCC over its frames, from mel bands that telephones, codecs and
-room noise leave alone. Before the logarithm, every band is lifted by a share of the moment's mean power: what lies
-below it, where noise would rule, says nothing, and loudness cancels. The coefficient that is the level is left out.
+Timbre of a moment: mean and standard deviation of MFCC over its frames, from the mel bands in which music is louder
+than most noise, and which codecs leave alone. Bands are scaled by the moment's mean power, so loudness cancels, and
+compressed by a root instead of a logarithm: what is weak, where noise rules, says little. The coefficient that is the
+level is left out. How well this finds noisy clips, and what was tried: docs/decisions/0027-descriptors.md.
 
 Chroma of a moment: the energy of the pitch classes over its frames.
 """
@@ -16,8 +17,8 @@ from fpserver.features.tonal import scaled
 from fpserver.terms import MOMENT_HOP_S, MOMENT_S, Moments, Vectors
 
 N_BANDS = 36
-MIN_HZ, MAX_HZ = 60.0, 5000.0
-FLOOR = 0.03  # of the moment's mean power per band, added to each
+MIN_HZ, MAX_HZ = 60.0, 3000.0
+ROOT = 0.4  # power of the power
 N_COEFFICIENTS = MOMENT_TIMBRE_DIM // 2  # from the second on
 
 HOP_FRAMES = MOMENT_HOP_S * FRAMES_PER_S
@@ -51,6 +52,6 @@ def _timbre(bands: npt.NDArray[np.float32]) -> Vectors:
     """Of some moments, (n_moments, MOMENT_TIMBRE_DIM), from (n_moments, N_FRAMES, N_BANDS)."""
     mean = bands.mean(axis=(1, 2), keepdims=True)
     level = np.where(mean > 0, mean, np.float32(1))
-    logs = np.log10(bands / level + np.float32(FLOOR))
-    coefficients = logs @ cosines(N_COEFFICIENTS + 1, N_BANDS)[1:].T
+    compressed = (bands / level) ** np.float32(ROOT)
+    coefficients = compressed @ cosines(N_COEFFICIENTS + 1, N_BANDS)[1:].T
     return np.concatenate([coefficients.mean(axis=1), coefficients.std(axis=1)], axis=1)

@@ -27,7 +27,9 @@ Floats = npt.NDArray[np.float64]
 def scaled(energy: Chroma) -> Chroma:
     """Each frame's chroma with its largest 1; silence stays 0."""
     highest = energy.max(axis=1, keepdims=True)
-    return np.divide(energy, highest, where=highest > 0, out=np.zeros_like(energy))
+    rows = np.zeros_like(energy)
+    np.divide(energy, highest, where=highest > 0, out=rows)
+    return rows
 
 
 def tonal_of(chroma: Chroma) -> Vector:

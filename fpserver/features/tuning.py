@@ -39,6 +39,4 @@ def _peaks(amplitudes: Amplitudes) -> tuple[Floats, Floats]:
     here, below, above = (each[frame, bin_] for each in (here, below, above))
     slope, bend = (above - below) / 2, 2 * here - below - above
     shift = np.where(np.abs(slope) < np.abs(bend), slope / np.where(bend > 0, bend, 1.0), 0.0)
-    frequency_hz: Floats = (bin_ + first + shift) * HZ_PER_BIN
-    height: Floats = here + slope * shift / 2
-    return frequency_hz, height
+    return HZ_PER_BIN * (bin_ + first + shift).astype(np.float64), here + slope * shift / 2

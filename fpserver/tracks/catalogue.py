@@ -6,13 +6,21 @@ whole or not at all, and happens once even when a lost connection makes the clie
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from redis.asyncio import Redis, RedisCluster
 
 from fpserver.config import TracksConfig
 from fpserver.errors import FpserverError, InvalidRequest
-from fpserver.terms import METADATA_FIELDS, Batch, Submission, Submitted, Track, TrackStatus
+from fpserver.terms import (
+    METADATA_FIELDS,
+    Batch,
+    DescriptionStatus,
+    Submission,
+    Submitted,
+    Track,
+    TrackStatus,
+)
 from fpserver.tracks import codec, keys
 from fpserver.tracks.calls import FUNCTIONS, call, command
 
@@ -37,6 +45,9 @@ class TrackFilter:
     batch_id: str | None = None
     external_id: str | None = None
     isrc: str | None = None
+    ranges: Mapping[str, tuple[float | None, float | None]] = field(
+        default_factory=dict
+    )  # fact → least, most
 
     def packed(self) -> bytes:
         """As the function `page` reads it; `equal` maps the place of a piece in `search` to what it must be."""
@@ -50,9 +61,12 @@ class TrackFilter:
             "status": self.status.value if self.status else None,
             "batch_id": self.batch_id,
         }
-        return codec.pack(
-            {"equal": equal, **{name: value for name, value in rest.items() if value is not None}}
-        )
+        ranges = {
+            name: [False if bound is None else bound for bound in range_]
+            for name, range_ in self.ranges.items()
+        }
+        given = {name: value for name, value in rest.items() if value is not None}
+        return codec.pack({"equal": equal, "ranges": ranges, **given})
 
 
 class Tracks:
@@ -152,13 +166,23 @@ class Tracks:
         """
         return int(await call(self._client, "claim_audio", track_id, audio_sha256))
 
-    async def mark_indexed(self, track_id: int, *, n_landmarks: int, duration_s: float, now: float) -> bool:
-        """The commit point: from here on the track is an answer.
+    async def mark_indexed(
+        self,
+        track_id: int,
+        *,
+        n_landmarks: int,
+        duration_s: float,
+        now: float,
+        to_be_described: bool = False,
+    ) -> bool:
+        """The commit point: from here on the track is an answer, and waits to be described if it is to be.
 
         False when the track is meanwhile cancelled, deleted or otherwise ended: then what was written of it
         must be removed.
         """
         fields = {"n_landmarks": str(n_landmarks), "duration_s": repr(float(duration_s))}
+        if to_be_described:
+            fields["description"] = DescriptionStatus.WAITING.value
         return await self._mark(track_id, TrackStatus.INDEXED, fields, now)
 
     async def mark_failed(self, track_id: int, error: FpserverError, *, now: float) -> bool:
@@ -191,6 +215,16 @@ class Tracks:
         """How many tracks there are in each status, zeros included."""
         counts = codec.counts(await call(self._client, "counts"))
         return {TrackStatus(name): n_tracks for name, n_tracks in counts.items()}
+
+    async def identity(self) -> str:
+        """A text that tells this catalogue from any other, also from one that takes its place in the store."""
+        await command(self._client, "SET", keys.IDENTITY, secrets.token_hex(8), "NX")
+        return bytes(await command(self._client, "GET", keys.IDENTITY)).decode()
+
+    async def changes(self, *, after: int, limit: int) -> list[tuple[int, int]]:
+        """Tracks that were described, edited or removed since: (id, number of its last change), ascending by number."""
+        flat = await call(self._client, "changes", after, limit)
+        return [(int(track_id), int(number)) for track_id, number in zip(flat[::2], flat[1::2], strict=True)]
 
     async def create_batch(self, *, now: float) -> str:
         """A new batch; it expires seven days after its last change."""

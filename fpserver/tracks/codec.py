@@ -6,18 +6,31 @@ None is absent), and
     ticket        its entry in the backlog, while it is queued or indexing
     deaths        how often a worker that held it died
     search        its metadata, folded, in the order of METADATA_FIELDS (genre last), with \\x1f between
+    described     the parts of its description that are stored, with commas between
+    fact:<name>   a number of its description
+    describe_attempts  how often a worker has begun to describe it
 
 Text is UTF-8; names of files that are not survive by `surrogateescape`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgpack
 
-from fpserver.terms import METADATA_FIELDS, Batch, Metadata, Submission, Track, TrackStatus, fold
+from fpserver.terms import (
+    METADATA_FIELDS,
+    Batch,
+    DescriptionStatus,
+    Metadata,
+    Submission,
+    Track,
+    TrackStatus,
+    fold,
+)
 
 SEPARATOR = "\x1f"
+FACT = "fact:"  # a field's name begins so
 
 
 def pack(value: Any) -> bytes:
@@ -63,7 +76,20 @@ def track(track_id: int, flat: Sequence[bytes]) -> Track:
         error_code=fields.get("error_code"),
         error_message=fields.get("error_message"),
         batch_id=fields.get("batch_id"),
+        description=DescriptionStatus(fields["description"]) if "description" in fields else None,
+        described=frozenset(filter(None, fields.get("described", "").split(","))),
+        facts={name[len(FACT) :]: float(text) for name, text in fields.items() if name.startswith(FACT)},
+        key=fields.get("key"),
+        description_code=fields.get("description_code"),
+        description_message=fields.get("description_message"),
     )
+
+
+def description(parts: Iterable[str], facts: Mapping[str, float], key: str | None) -> dict[str, str]:
+    """The fields of a record that say what a track was found to sound like."""
+    fields = {"described": ",".join(sorted(parts))}
+    fields |= {f"{FACT}{name}": f"{value:.6g}" for name, value in facts.items()}
+    return fields if key is None else {**fields, "key": key}
 
 
 def tracks(rows: Iterable[Sequence[Any]]) -> list[Track]:

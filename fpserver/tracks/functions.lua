@@ -17,6 +17,9 @@
 -- A track has a ticket, an entry of its place's stream, exactly while it is queued or indexing. An entry that is
 -- not its track's ticket is worth nothing; it is removed by whoever comes upon it.
 --
+-- Beside it, an indexed track whose recording can be described waits in its place's `undescribed` until it is described,
+-- or cannot be. What others copy of the catalogue (who is described, what it is called) they learn from `changes`.
+--
 -- Keys: see keys.py. Each function has one key, the root of all others. Numbers and times arrive as text.
 -- Functions may be sent twice (a connection that was lost): the second time changes nothing.
 
@@ -96,6 +99,26 @@ local function item_of(id, track)
 end
 
 -- Steps -------------------------------------------------------------------------------------------------------
+
+-- Tell those who hold a copy of the catalogue that a described track is new, another, or no more.
+local function tell(root, id)
+  call('ZADD', key(root, 'changes'), call('INCR', key(root, 'n_changes')), id)
+end
+
+local function tell_if_known(root, id)
+  if call('ZSCORE', key(root, 'changes'), id) then tell(root, id) end
+end
+
+local function wait_for_description(root, id, place, now)
+  call('HSET', key(root, 'track', id), 'description', 'waiting', 'describe_attempts', 0)
+  call('ZADD', key(root, 'undescribed', place), now, id)
+end
+
+local function end_description(root, id, track, fields)
+  call('ZREM', key(root, 'undescribed', track.place), id)
+  call('HDEL', key(root, 'track', id), 'describe_attempts')
+  call('HSET', key(root, 'track', id), unpack(as_flat(fields)))
+end
 
 -- The one place where a status changes.
 local function move(root, id, track, to, now)
@@ -247,6 +270,17 @@ local function matches(root, id, filter)
   return false
 end
 
+-- Whether a track's facts lie in the ranges {name → {least or false, most or false}}; one that is not known does not.
+local function lies_within(root, id, ranges)
+  for name, range in pairs(ranges) do
+    local value = tonumber(call('HGET', key(root, 'track', id), 'fact:' .. name) or nil)
+    if not value then return false end
+    if range[1] and value < range[1] then return false end
+    if range[2] and value > range[2] then return false end
+  end
+  return true
+end
+
 -- At most n ids after `after`, ascending, from the smallest set that holds all that can match.
 local function ids_after(root, after, n, filter)
   local sets = {}
@@ -271,12 +305,12 @@ end
 local function page(keys, args)
   local root, after, limit, n_examined = keys[1], args[1], tonumber(args[2]), tonumber(args[3])
   local filter = cmsgpack.unpack(args[4])
-  local sifts = filter.q or next(filter.equal) or (filter.batch_id and filter.status)
+  local sifts = filter.q or next(filter.equal) or next(filter.ranges) or (filter.batch_id and filter.status)
   if not sifts then n_examined = math.min(n_examined, limit) end
   local ids, rows, last = ids_after(root, after, n_examined + 1, filter), {}, tonumber(after)
   for i = 1, math.min(#ids, n_examined) do
     last = ids[i]
-    if matches(root, last, filter) then
+    if matches(root, last, filter) and lies_within(root, last, filter.ranges) then
       rows[#rows + 1] = {last, call('HGETALL', key(root, 'track', last))}
       if #rows == limit then break end
     end
@@ -295,6 +329,7 @@ local function edit(keys, args)
   changes.set.updated_at = now
   call('HSET', key(root, 'track', id), unpack(as_flat(changes.set)))
   if #changes.drop > 0 then call('HDEL', key(root, 'track', id), unpack(changes.drop)) end
+  tell_if_known(root, id)
   return {tonumber(id), call('HGETALL', key(root, 'track', id))}
 end
 
@@ -313,6 +348,7 @@ local function claim_audio(keys, args)
 end
 
 -- args: id, now, indexed | failed | duplicate, msgpack of fields → 1, or 0 when the track is not to be done any more
+-- An indexed track whose field `description` is "waiting" is to be described.
 local function mark(keys, args)
   local root, id, now, to, fields = keys[1], args[1], args[2], args[3], cmsgpack.unpack(args[4])
   local track = track_of(root, id)
@@ -325,6 +361,7 @@ local function mark(keys, args)
   end
   call('HSET', key(root, 'track', id), unpack(as_flat(fields)))
   leave(root, id, track, to, now)
+  if fields.description == 'waiting' then wait_for_description(root, id, track.place, now) end
   if to == 'indexed' and track.batch_id and call('EXISTS', key(root, 'batch', track.batch_id)) == 1 then
     call('HINCRBYFLOAT', key(root, 'batch', track.batch_id), 'audio_s', fields.duration_s)
   end
@@ -336,7 +373,11 @@ local function delete(keys, args)
   local root, id, now = keys[1], args[1], args[2]
   local track = track_of(root, id)
   if not track then return not_found(id) end
-  if track.status ~= 'deleting' then leave(root, id, track, 'deleting', now) end
+  if track.status ~= 'deleting' then
+    leave(root, id, track, 'deleting', now)
+    call('ZREM', key(root, 'undescribed', track.place), id)
+    tell_if_known(root, id)
+  end
   return {tonumber(id), call('HGETALL', key(root, 'track', id))}
 end
 
@@ -352,6 +393,81 @@ local function forget(keys, args)
   call('ZREM', key(root, 'status', 'deleting'), id)
   call('DEL', key(root, 'track', id))
   return 1
+end
+
+-- Descriptions ------------------------------------------------------------------------------------------------
+
+-- args: id, now → 1, or 0 when the track is not indexed: nothing to describe
+local function want_description(keys, args)
+  local root, id, now = keys[1], args[1], args[2]
+  local status, place = unpack(call('HMGET', key(root, 'track', id), 'status', 'place'))
+  if status ~= 'indexed' then return 0 end
+  wait_for_description(root, id, place, now)
+  return 1
+end
+
+-- args: place, now, seconds until somebody else may take it, most attempts → {id, record}, or nil: nothing to do now
+local function claim_description(keys, args)
+  local root, place, now, lease_s, max_attempts = keys[1], args[1], args[2], args[3], tonumber(args[4])
+  local waiting = key(root, 'undescribed', place)
+  for _ = 1, MAX_STALE do
+    local id = call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, 1)[1]
+    if not id then return nil end
+    local track = track_of(root, id)
+    if not track or track.status ~= 'indexed' then
+      call('ZREM', waiting, id)
+    elseif tonumber(track.describe_attempts or 0) >= max_attempts then
+      end_description(root, id, track, {description = 'failed', description_code = 'attempts_exhausted',
+        description_message = 'the worker that described track ' .. id .. ' died ' .. max_attempts .. ' times'})
+    else
+      call('HINCRBY', key(root, 'track', id), 'describe_attempts', 1)
+      call('ZADD', waiting, tonumber(now) + tonumber(lease_s), id)
+      return {tonumber(id), call('HGETALL', key(root, 'track', id))}
+    end
+  end
+end
+
+-- args: place, until, ids … → those that still wait, taken until then
+local function renew_descriptions(keys, args)
+  local waiting, held = key(keys[1], 'undescribed', args[1]), {}
+  for i = 3, #args do
+    if call('ZSCORE', waiting, args[i]) then
+      call('ZADD', waiting, args[2], args[i])
+      held[#held + 1] = tonumber(args[i])
+    end
+  end
+  return held
+end
+
+-- args: id, now, msgpack of fields (facts as "fact:<name>") → 1, or 0 when the track is not indexed any more
+local function mark_described(keys, args)
+  local root, id, now, fields = keys[1], args[1], args[2], cmsgpack.unpack(args[3])
+  local track = track_of(root, id)
+  if not track or track.status ~= 'indexed' then return 0 end
+  for name in pairs(track) do
+    if name:find('^fact:') or name:find('^description_') or name == 'key' then
+      call('HDEL', key(root, 'track', id), name)
+    end
+  end
+  fields.description, fields.updated_at = 'done', now
+  end_description(root, id, track, fields)
+  tell(root, id)
+  return 1
+end
+
+-- args: id, failed | no_audio, code, message → 1, or 0 when the track is not indexed any more
+local function mark_undescribable(keys, args)
+  local root, id = keys[1], args[1]
+  local track = track_of(root, id)
+  if not track or track.status ~= 'indexed' then return 0 end
+  end_description(root, id, track,
+    {description = args[2], description_code = args[3], description_message = args[4]})
+  return 1
+end
+
+-- args: after, most → flat list of id, number of its last change, ascending by that
+local function changes(keys, args)
+  return call('ZRANGEBYSCORE', key(keys[1], 'changes'), '(' .. args[1], '+inf', 'WITHSCORES', 'LIMIT', 0, args[2])
 end
 
 -- → flat list of status, count
@@ -546,6 +662,12 @@ redis.register_function('tracks_take_over', take_over)
 redis.register_function('tracks_renew', renew)
 redis.register_function('tracks_finish', finish)
 redis.register_function('tracks_retry', retry)
+redis.register_function('tracks_want_description', want_description)
+redis.register_function('tracks_claim_description', claim_description)
+redis.register_function('tracks_renew_descriptions', renew_descriptions)
+redis.register_function('tracks_mark_described', mark_described)
+redis.register_function('tracks_mark_undescribable', mark_undescribable)
+reads('tracks_changes', changes)
 reads('tracks_known', known)
 reads('tracks_read', read)
 reads('tracks_page', page)

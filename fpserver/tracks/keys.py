@@ -12,6 +12,10 @@ Functions are called with `ROOT` as their one key, and name the others by the sa
 | `…:audio` | hash | SHA-256 of what was heard → id |
 | `…:places` | set | places that have or had a backlog |
 | `…:backlog:<place>` | stream | tickets of the tracks to be done at a place; consumer group `workers` |
+| `…:undescribed:<place>` | sorted set | ids of tracks to be described there → moment from which one may be taken |
+| `…:changes` | sorted set | ids of tracks that are or were described → number of the last change |
+| `…:n_changes` | string | the last number given |
+| `…:identity` | string | random, made once: tells this catalogue from any other |
 | `…:batch:<id>` | hash | created_at, updated_at, n_items, audio_s, cancelled, max_errors, n:<status> |
 | `…:batch:<id>:tracks` | sorted set | ids of its tracks |
 | `…:batch:<id>:errors` | list | msgpack {item, code, message, track_id} |
@@ -35,6 +39,15 @@ def status(name: str) -> str:
 def backlog(place: str) -> str:
     """The tickets of a place."""
     return f"{ROOT}:backlog:{place}"
+
+
+def undescribed(place: str) -> str:
+    """Tracks of a place that are to be described."""
+    return f"{ROOT}:undescribed:{place}"
+
+
+CHANGES = f"{ROOT}:changes"
+IDENTITY = f"{ROOT}:identity"
 
 
 def batch(batch_id: str) -> str:

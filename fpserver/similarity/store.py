@@ -1,0 +1,120 @@
+"""The store of descriptions: parts of tracks, each fetched alone, and what was learned from all of them.
+
+Whether a track is described is for the catalogue to say; what lies here of a track that is not, is nothing.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from fpserver.errors import StoreUnavailable
+from fpserver.similarity import codec, keys
+from fpserver.store.nodes import Call, Client, Nodes
+from fpserver.terms import SEGMENTS, Description, Group, Moments, Vector
+
+
+class Descriptions:
+    """Descriptions in Redis."""
+
+    def __init__(self, client: Client, *, n_shards: int, timeout_s: float) -> None:
+        self._nodes = Nodes(client, functions="")
+        self._n_shards = n_shards
+        self._timeout_s = timeout_s
+
+    async def put(self, track_id: int, description: Description) -> None:
+        """Keep the parts of a description, each in the place of what there was of it.
+
+        Raises:
+            StoreUnavailable: the shard did not answer; repeat it.
+        """
+        parts = {group.value: codec.pack_vector(vector) for group, vector in description.vectors.items()}
+        if description.moments is not None:
+            parts[SEGMENTS] = codec.pack_moments(description.moments)
+        if parts:
+            flat = [word for part in parts.items() for word in part]
+            await self._demand([self._call(track_id, "HSET", *flat)])
+
+    async def remove(self, track_id: int) -> None:
+        """Forget a track's description.
+
+        Raises:
+            StoreUnavailable: the shard did not answer; repeat it.
+        """
+        await self._demand([self._call(track_id, "UNLINK")])
+
+    async def vectors(
+        self, track_ids: Sequence[int], groups: Collection[Group]
+    ) -> dict[int, dict[Group, Vector]]:
+        """The vectors of these groups that there are, by track; one round trip per node.
+
+        Raises:
+            StoreUnavailable: a shard did not answer.
+        """
+        wanted = sorted(groups)
+        if not wanted or not track_ids:
+            return {track_id: {} for track_id in track_ids}
+        replies = await self._demand([self._call(track_id, "HMGET", *wanted) for track_id in track_ids])
+        return {
+            track_id: {
+                group: vector
+                for group, packed in zip(wanted, reply, strict=True)
+                if (vector := codec.unpack_vector(packed)) is not None
+            }
+            for track_id, reply in zip(track_ids, replies, strict=True)
+        }
+
+    async def moments(self, track_ids: Sequence[int]) -> dict[int, Moments]:
+        """The moments of those tracks that have some; one round trip per node.
+
+        Raises:
+            StoreUnavailable: a shard did not answer.
+        """
+        replies = await self._demand([self._call(track_id, "HGET", SEGMENTS) for track_id in track_ids])
+        return {
+            track_id: moments
+            for track_id, packed in zip(track_ids, replies, strict=True)
+            if (moments := codec.unpack_moments(packed)) is not None
+        }
+
+    async def scales(self) -> bytes | None:
+        """What was learned last, as it was put; None: nothing yet.
+
+        Raises:
+            StoreUnavailable: the store did not answer.
+        """
+        reply: bytes | None = (await self._demand([Call(key=keys.SCALES, command=("GET", keys.SCALES))]))[0]
+        return reply
+
+    async def put_scales(self, packed: bytes) -> None:
+        """Keep what was learned, in the place of what there was.
+
+        Raises:
+            StoreUnavailable: the store did not answer; repeat it.
+        """
+        await self._demand([Call(key=keys.SCALES, command=("SET", keys.SCALES, packed))])
+
+    @asynccontextmanager
+    async def turn(self, key: str, *, for_s: float) -> AsyncIterator[bool]:
+        """Whether one is the one who does what `key` stands for, while the context lasts and at most `for_s`.
+
+        Raises:
+            StoreUnavailable: the store did not answer.
+        """
+        token = secrets.token_hex(8).encode()
+        take = Call(key=key, command=("SET", key, token, "NX", "PX", round(1000 * for_s)))
+        mine = (await self._demand([take]))[0] is not None
+        try:
+            yield mine
+        finally:
+            if mine:
+                with suppress(StoreUnavailable):  # it expires
+                    if (await self._demand([Call(key=key, command=("GET", key))]))[0] == token:
+                        await self._demand([Call(key=key, command=("DEL", key))])
+
+    def _call(self, track_id: int, command: str, *words: str | bytes) -> Call:
+        key = keys.description(track_id, n_shards=self._n_shards)
+        return Call(key=keys.shard(track_id, n_shards=self._n_shards), command=(command, key, *words))
+
+    async def _demand(self, calls: Sequence[Call]) -> list[Any]:
+        return await self._nodes.demand(calls, timeout_s=self._timeout_s)
