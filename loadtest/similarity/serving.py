@@ -219,8 +219,8 @@ same cores.
 |---|---|---|---|---|
 {rows}
 
-Scales were learned in {found["learn_s"]} s, and the copy of one web process filled from the store in {found["fill_s"]} s
-(with its start). That process had {found["web_peak_bytes"] / 2**20:.0f} MiB at most.
+Scales were learned in {found["learn_s"]} s, and the copy of one web process was filled from the store in
+{found["fill_s"]} s (with its start). That process had {found["web_peak_bytes"] / 2**20:.0f} MiB at most.
 
     python -m loadtest.similarity.serving CORPUS --tracks {found["n_tracks"]}
 """
