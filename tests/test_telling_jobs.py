@@ -44,6 +44,7 @@ async def test_a_lazy_pool_starts_its_child_with_the_first_job() -> None:
         assert lazy._children[0]._process is not None
 
 
+@pytest.mark.alone
 async def test_cancelling_the_caller_ends_the_job_and_keeps_the_child(pool: DspPool) -> None:
     before = await pid(pool)
     told: list[int] = []

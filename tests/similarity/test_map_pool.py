@@ -58,6 +58,7 @@ async def test_the_child_gives_what_the_function_gives(maps: MapPool, rng: np.ra
     assert told[-1] == 1
 
 
+@pytest.mark.alone
 async def test_cancelling_ends_the_work_within_a_second_and_keeps_the_child(
     maps: MapPool, rng: np.random.Generator
 ) -> None:

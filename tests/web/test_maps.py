@@ -254,6 +254,7 @@ async def test_a_map_beside_another_is_told_to_come_again(
     await until(lambda: door.services.maps.n_running == 0)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
 async def test_the_work_ends_when_the_client_leaves(
     web: Web, chooser: Chooser, door: Door, accept: str
