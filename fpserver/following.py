@@ -5,6 +5,7 @@ one that answers, and takes its place when it has everything. An engine that say
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import structlog
 from msgspec.structs import replace
 
 from fpserver import metrics
-from fpserver.errors import FpserverError, InvalidRequest, NotDescribed, StoreUnavailable
+from fpserver.errors import FpserverError, InvalidRequest, NotDescribed, Overloaded
 from fpserver.services import Services
 from fpserver.similarity import keys
 from fpserver.similarity.engine import MIXED, Engine, Entry
@@ -26,7 +27,8 @@ from fpserver.terms import SEGMENTS, Group, Moments, Track, TrackStatus, Vector,
 log = structlog.get_logger()
 
 AT_ONCE = 200  # tracks
-FILLING_S = 30.0  # a turn at an engine that all share; taken again for each round
+FILLING_S = 5.0  # of one look at the changes; then the next, until nothing is left
+GRACE_S = 60.0  # until a shared engine that no longer answers is emptied
 AFTER_FAULT_S = 2.0
 
 
@@ -44,6 +46,7 @@ class Near:
 
     engine: Engine
     scales: Scales
+    stack: AsyncExitStack  # closes the engine
 
 
 class Neighbourhood:
@@ -51,10 +54,10 @@ class Neighbourhood:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        self._open = ENGINES[services.config.similarity.engine]
-        self._shared = services.config.similarity.engine != "embedded"
+        self._kind = ENGINES[services.config.similarity.engine]
         self._near: Near | None = None
-        self._stack = AsyncExitStack()  # of the engine that answers
+        self._next: Near | None = None  # is being filled, to take its place
+        self._since = 0.0  # when it took its place
         self._turn = asyncio.Lock()
         self._ended = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
@@ -65,47 +68,53 @@ class Neighbourhood:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Follow no more, and close the engine."""
+        """Follow no more, and close the engines."""
         assert self._following is not None
         self._ended.set()  # a client that is connecting may swallow a cancellation
         self._following.cancel()
         await asyncio.gather(self._following, return_exceptions=True)
-        await self._stack.aclose()
+        for near in (self._next, self._near):
+            if near is not None:
+                await near.stack.aclose()
 
     @property
     def near(self) -> Near:
         """What answers now.
 
         Raises:
-            NotDescribed: no track is described yet, or the first engine is still being filled.
+            NotDescribed: no track is described yet.
+            Overloaded: the first engine is still being filled.
         """
+        if self._near is None and self._next is not None:
+            raise Overloaded(
+                "who is near whom is being made ready from what is stored; try again in a moment"
+            )
         if self._near is None:
             raise NotDescribed("no track is described yet: workers do it when they have nothing to index")
         return self._near
 
     async def catch_up(self) -> None:
-        """Bring the copy up to date with the catalogue.
+        """Bring the copy up to date with the catalogue, or a good part of the way.
 
         Raises:
             StoreUnavailable: repeat it later.
         """
         async with self._turn:
             version = await self.services.descriptions.scales_version()
-            if version is None:
+            if self._near is not None:
+                await self._fill_in_turn(self._near)
+            if version is None or (self._near is not None and self._near.scales.version == version):
                 return
-            if self._near is None or self._near.scales.version != version:
-                await self._renew()
-            else:
-                await self._apply_changes(self._near)
+            if self._next is None or self._next.scales.version != version:
+                await self._begin_next(version)
+            if self._next is not None and await self._fill_in_turn(self._next):
+                await self._let_next_answer()
 
     async def _follow(self) -> None:
         while not self._ended.is_set():
             wait_s = self.services.config.similarity.follow_s
             try:
                 await self.catch_up()
-            except StoreUnavailable as error:
-                log.warning("following.waits_for_store", reason=error.message)
-                wait_s = AFTER_FAULT_S
             except FpserverError as error:
                 log.warning("following.waits", reason=error.message)
                 wait_s = AFTER_FAULT_S
@@ -113,40 +122,68 @@ class Neighbourhood:
                 log.exception("following.fault")
                 wait_s = AFTER_FAULT_S
             with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(wait_s if self._next is None else 0.0):
                     await self._ended.wait()
 
-    async def _renew(self) -> None:
-        """Fill an engine with vectors of the scales that were learned last, and let it answer."""
+    async def _begin_next(self, version: str) -> None:
+        """Open an engine for the scales that were learned last."""
+        if self._next is not None:
+            await self._next.stack.aclose()
+            self._next = None
         packed = await self.services.descriptions.scales()
         if packed is None:
             return
         scales = await asyncio.to_thread(unpack, packed)
-        stack = AsyncExitStack()
-        try:
-            engine = await stack.enter_async_context(
-                self._open(self.services.config.similarity, self.services.config.redis)
-            )
-            near = Near(engine=engine, scales=scales)
-            await self._apply_changes(near)
-        except BaseException:
-            await stack.aclose()
-            raise
-        old, self._stack, self._near = self._stack, stack, near
-        await old.aclose()
-        n_tracks = (await engine.stats()).n_tracks
-        log.info("following.engine_is_ready", version=scales.version, n_tracks=n_tracks)
+        if scales.version == version:  # else they were learned anew just now
+            self._next = await self._opened(scales)
 
-    async def _apply_changes(self, near: Near) -> None:
-        """Everything that has changed since, into the engine; in turns where all processes share it."""
-        if not self._shared:
-            await self._fill(near)
-            return
-        async with self.services.descriptions.turn(keys.FILLING, for_s=FILLING_S) as mine:
+    async def _opened(self, scales: Scales) -> Near:
+        config, stack = self.services.config, AsyncExitStack()
+        if self._kind.shared:
+            await self.services.descriptions.name_engine(scales.version)
+        opening = self._kind.open(config.similarity, config.redis, name=scales.version)
+        return Near(engine=await stack.enter_async_context(opening), scales=scales, stack=stack)
+
+    async def _let_next_answer(self) -> None:
+        old, self._near, self._next = self._near, self._next, None
+        assert self._near is not None
+        self._since = time.monotonic()
+        n_tracks = (await self._near.engine.stats()).n_tracks
+        log.info("following.engine_is_ready", version=self._near.scales.version, n_tracks=n_tracks)
+        if old is not None:
+            if (
+                not self._kind.shared
+            ):  # of shared ones others may still ask: they go at the next change of scales
+                await old.engine.begin({})
+            await old.stack.aclose()
+
+    async def _fill_in_turn(self, near: Near) -> bool:
+        """Changes into an engine, for a while, in turns where all processes share it; whether it has nearly all."""
+        if not self._kind.shared:
+            return await self._fill(near, within_s=FILLING_S)
+        async with self.services.descriptions.turn(keys.FILLING, for_s=2 * FILLING_S) as mine:
             if mine:
-                await self._fill(near)
+                await self._forget_engines(near)
+                return await self._fill(near, within_s=FILLING_S)
+        position = _position(await near.engine.position())
+        return position is not None and not await self._lacks_many(position)
 
-    async def _fill(self, near: Near) -> None:
+    async def _lacks_many(self, position: Position) -> bool:
+        return len(await self.services.tracks.changes(after=position.change, limit=AT_ONCE)) == AT_ONCE
+
+    async def _forget_engines(self, near: Near) -> None:
+        """Empty shared engines that another took the place of long enough ago for everybody to know."""
+        if self._next is not None or time.monotonic() < self._since + GRACE_S:
+            return
+        config = self.services.config
+        for name in set(await self.services.descriptions.engine_names()) - {near.scales.version}:
+            async with self._kind.open(config.similarity, config.redis, name=name) as engine:
+                await engine.begin({})
+            await self.services.descriptions.forget_engine(name)
+
+    async def _fill(self, near: Near, *, within_s: float) -> bool:
+        """What has changed since, into the engine; True when that was all, False when the time was over."""
+        give_up = time.monotonic() + within_s
         begun = Position(identity=await self.services.tracks.identity(), scales=near.scales.version, change=0)
         position = _position(await near.engine.position())
         if position is None or replace(position, change=0) != begun:
@@ -156,9 +193,13 @@ class Neighbourhood:
             await self._copy(near, [track_id for track_id, _ in changes])
             position = replace(begun, change=changes[-1][1])
             await near.engine.advance(msgspec.json.encode(position).decode())
-        stats = await near.engine.stats()
-        metrics.SIMILAR_TRACKS.set(stats.n_tracks)
-        metrics.SIMILAR_VECTORS.set(sum(stats.n_vectors.values()))
+            if time.monotonic() > give_up:
+                return False
+        if near is self._near or self._near is None:
+            stats = await near.engine.stats()
+            metrics.SIMILAR_TRACKS.set(stats.n_tracks)
+            metrics.SIMILAR_VECTORS.set(sum(stats.n_vectors.values()))
+        return True
 
     async def _copy(self, near: Near, track_ids: Sequence[int]) -> None:
         """What these tracks are now, into the engine."""

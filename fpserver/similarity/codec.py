@@ -96,7 +96,8 @@ def _is_sound(moments: Moments) -> bool:
 def _pack_matrix(matrix: Vectors) -> bytes:
     least = matrix.min(axis=0, initial=np.inf) if len(matrix) else np.zeros(matrix.shape[1])
     span = matrix.max(axis=0) - least if len(matrix) else np.zeros(matrix.shape[1])
-    step = np.where(span > 0, span / _STEPS, 1.0)
+    step = np.asarray(span / _STEPS, np.float32)
+    step = np.where(step > 0, step, np.float32(1))
     steps = np.rint((matrix - least) / step).astype(np.uint8)
     return b"".join(
         (

@@ -4,8 +4,8 @@ Questions and changes are taken one after the other by the process's thinking th
 vectors into lists and writing the file, is done beside it, on what does not change any more, and taken over when it
 is ready: nobody waits for it. Processes on one data folder have a copy each; one of them at a time writes the file.
 
-    <data>/similarity/vectors   what is held (saved.py)
-    <data>/similarity/lock      held by the process that writes it
+    <data>/similarity/<name>.vectors   what is held (saved.py)
+    <data>/similarity/lock             held by the process that writes one
 """
 
 import asyncio
@@ -29,6 +29,8 @@ from fpserver.similarity.scan import warm
 from fpserver.terms import Sieve, Vector, Vectors
 from fpserver.thinking import think
 
+SUFFIX = ".vectors"
+OLD_S = 86400.0
 SAVE_EVERY_S = 60.0
 SAVING_SHARE = 0.05  # of all time, at most, is spent on writing the file
 
@@ -41,8 +43,9 @@ log = structlog.get_logger()
 class Embedded:
     """Vectors in memory."""
 
-    def __init__(self, folder: Path, config: SimilarityConfig) -> None:
+    def __init__(self, folder: Path, config: SimilarityConfig, *, name: str) -> None:
         self._folder = folder
+        self._file = folder / f"{name}{SUFFIX}"
         self._exact_below = config.exact_below
         self._holdings = Holdings({}, exact_below=config.exact_below)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="sorting")
@@ -54,6 +57,7 @@ class Embedded:
     async def open(self) -> None:
         """Take what the file holds, if there is one that can be read."""
         try:
+            await self._run_beside(_forget_old, self._folder, self._file)
             loaded = await self._run_beside(_load, self._file, self._exact_below)
         except saved.Lost as reason:
             log.info("similarity.begins_empty", reason=str(reason))
@@ -135,10 +139,6 @@ class Embedded:
         while self._sorting:
             await self._sorting
 
-    @property
-    def _file(self) -> Path:
-        return self._folder / "vectors"
-
     def _sort_soon(self) -> None:
         if self._sorting is None:
             self._sorting = asyncio.create_task(self._sort(), name="similarity.sort")
@@ -182,9 +182,14 @@ class Embedded:
 
 
 @asynccontextmanager
-async def open_engine(similarity: SimilarityConfig, redis: RedisConfig) -> AsyncIterator[Embedded]:
-    """The engine of a data folder; one that has no file yet, or a damaged one, begins empty."""
-    engine = Embedded(Path(redis.data_dir) / "similarity", similarity)
+async def open_engine(
+    similarity: SimilarityConfig, redis: RedisConfig, *, name: str = "near"
+) -> AsyncIterator[Embedded]:
+    """An engine of a data folder; one that has no file yet, or a damaged one, begins empty.
+
+    Files of other names that nobody has written for OLD_S are removed: engines that others have taken the place of.
+    """
+    engine = Embedded(Path(redis.data_dir) / "similarity", similarity, name=name)
     await engine.open()
     try:
         yield engine
@@ -207,6 +212,13 @@ def _save(path: Path, arrays: saved.Arrays, document: object) -> bool:
         if mine:
             saved.save(path, arrays, document)
         return mine
+
+
+def _forget_old(folder: Path, own: Path) -> None:
+    before = time.time() - OLD_S
+    for path in folder.glob(f"*{SUFFIX}"):
+        if path != own and path.stat().st_mtime < before:
+            _forget(path)
 
 
 def _forget(path: Path) -> None:

@@ -3,7 +3,8 @@
     fp:{7}:d:<track_id>     hash     a track's description: a field per part (codec.py)
     fp:similarity:scales    hash     what was learned from the catalogue (scales.py), and its version
     fp:similarity:learning  string   there while somebody learns; it expires
-    fp:similarity:filling   string   there while somebody fills the engine that all share; it expires
+    fp:similarity:filling   string   there while somebody fills an engine that all share; it expires
+    fp:similarity:engines   set      names of engines that all share and that hold something
 
 <track_id> is 4 bytes, big endian. A track's description lies in the shard that its peaks are in (index/keys.py).
 """
@@ -11,6 +12,7 @@
 SCALES = "fp:similarity:scales"
 LEARNING = "fp:similarity:learning"
 FILLING = "fp:similarity:filling"
+ENGINES = "fp:similarity:engines"
 
 
 def description(track_id: int, *, n_shards: int) -> bytes:

@@ -100,6 +100,18 @@ class Descriptions:
         """
         await self._ask("HSET", keys.SCALES, "version", version, "scales", packed)
 
+    async def name_engine(self, name: str) -> None:
+        """Note that an engine of this name is, or was, filled on the server that all processes share."""
+        await self._ask("SADD", keys.ENGINES, name)
+
+    async def engine_names(self) -> list[str]:
+        """Names of such engines."""
+        return [name.decode() for name in await self._ask("SMEMBERS", keys.ENGINES)]
+
+    async def forget_engine(self, name: str) -> None:
+        """Note that an engine is no more."""
+        await self._ask("SREM", keys.ENGINES, name)
+
     @asynccontextmanager
     async def turn(self, key: str, *, for_s: float) -> AsyncIterator[bool]:
         """Whether one is the one who does what `key` stands for, while the context lasts and at most `for_s`.

@@ -20,12 +20,12 @@ import numpy as np
 
 from fpserver.config import RedisConfig, SimilarityConfig
 from fpserver.errors import ConfigInvalid, StoreUnavailable
-from fpserver.similarity import vector_keys as keys
 from fpserver.similarity.checks import Asked, checked_entries, checked_query, size_of
 from fpserver.similarity.engine import MIXED, EngineStats, Entry, Found
 from fpserver.similarity.lifted import lift, lowered, radius_of
 from fpserver.similarity.scan import distances
 from fpserver.similarity.vector_filters import attributes, expression
+from fpserver.similarity.vector_keys import Keys, element, of_element
 from fpserver.similarity.vector_state import State, read_state
 from fpserver.store.connect import Client, open_store, without_password
 from fpserver.store.nodes import Call, Nodes
@@ -62,7 +62,8 @@ class Seen:
 class VectorSets:
     """Vectors in a Redis 8."""
 
-    def __init__(self, client: Client, config: SimilarityConfig, *, timeout_s: float) -> None:
+    def __init__(self, client: Client, config: SimilarityConfig, *, name: str, timeout_s: float) -> None:
+        self._keys = Keys(name)
         self._nodes = Nodes(client, functions="")
         self._n_sets = config.n_sets
         self._timeout_s = timeout_s
@@ -75,7 +76,7 @@ class VectorSets:
         Raises:
             StoreUnavailable: that is what they say, or nothing.
         """
-        each = [keys.vectors(set_, MIXED) for set_ in range(self._n_sets)]
+        each = [self._keys.vectors(set_, MIXED) for set_ in range(self._n_sets)]
         await self._ask(Call(key=key, command=("VCARD", key)) for key in each)
 
     async def position(self) -> str | None:
@@ -89,10 +90,10 @@ class VectorSets:
         spaces = {*before.sizes, *sizes}
         gone = range(max(before.n_sets, self._n_sets))
         await self._write(
-            Call(key=key, command=("UNLINK", key)) for set_ in gone for key in keys.all_of(set_, spaces)
+            Call(key=key, command=("UNLINK", key)) for set_ in gone for key in self._keys.all_of(set_, spaces)
         )
         fields = ("n_sets", self._n_sets, "sizes", json_of(sizes))
-        await self._write([Call(key=keys.state(0), command=("HSET", keys.state(0), *fields))])
+        await self._write([Call(key=self._keys.state(0), command=("HSET", self._keys.state(0), *fields))])
         await self._current(at_once=True)
 
     async def put(self, entries: Sequence[Entry]) -> None:
@@ -120,14 +121,14 @@ class VectorSets:
         """As `Engine.remove`."""
         held = await self._rows(track_ids)
         await self._write(call for track_id, rows in held.items() for call in self._taking(track_id, rows))
-        records = ((keys.tracks(self._set_of(track_id)), track_id) for track_id in held)
+        records = ((self._keys.tracks(self._set_of(track_id)), track_id) for track_id in held)
         await self._write(Call(key=key, command=("HDEL", key, track_id)) for key, track_id in records)
 
     async def advance(self, position: str) -> None:
         """As `Engine.advance`."""
         state = await self._current()
         fields = ("step", state.step + 1, "position", position)
-        each = [keys.state(set_) for set_ in range(self._n_sets)]
+        each = [self._keys.state(set_) for set_ in range(self._n_sets)]
         await self._write(Call(key=key, command=("HSET", key, *fields)) for key in each)
         self._state = state.advanced(position)
 
@@ -170,7 +171,7 @@ class VectorSets:
             track_id: rows[space] for track_id, rows in (await self._rows(track_ids)).items() if space in rows
         }
         names = {
-            keys.element(track_id, row).encode(): track_id for track_id, n in held.items() for row in range(n)
+            element(track_id, row).encode(): track_id for track_id, n in held.items() for row in range(n)
         }
         vectors = await self._vectors(space, names)
         told: dict[int, list[Vector]] = {}
@@ -183,16 +184,18 @@ class VectorSets:
         """As `Engine.stats`; memory is the server's own estimate."""
         sizes = (await self._current()).sizes
         sets = range(self._n_sets)
-        n_tracks = await self._ask(Call(key=(key := keys.tracks(i)), command=("HLEN", key)) for i in sets)
+        n_tracks = await self._ask(
+            Call(key=(key := self._keys.tracks(i)), command=("HLEN", key)) for i in sets
+        )
         n_vectors = {
             space: sum(
                 await self._ask(
-                    Call(key=(key := keys.vectors(i, space)), command=("VCARD", key)) for i in sets
+                    Call(key=(key := self._keys.vectors(i, space)), command=("VCARD", key)) for i in sets
                 )
             )
             for space in sizes
         }
-        every = [key for i in sets for key in keys.all_of(i, sizes)]
+        every = [key for i in sets for key in self._keys.all_of(i, sizes)]
         memory = await self._ask(Call(key=key, command=("MEMORY", "USAGE", key)) for key in every)
         return EngineStats(
             n_tracks=sum(n_tracks), n_vectors=n_vectors, memory_bytes=sum(n or 0 for n in memory)
@@ -204,7 +207,7 @@ class VectorSets:
     async def _current(self, *, at_once: bool = False) -> State:
         """What the sets say of themselves; not older than STATE_AGE_S."""
         if at_once or time.monotonic() - self._read_at > STATE_AGE_S:
-            each = [keys.state(set_) for set_ in range(self._n_sets)]
+            each = [self._keys.state(set_) for set_ in range(self._n_sets)]
             replies = await self._ask(Call(key=key, command=("HGETALL", key)) for key in each)
             self._state = read_state(replies, n_sets=self._n_sets)
             self._read_at = time.monotonic()
@@ -219,7 +222,7 @@ class VectorSets:
         lacking = [space for space, some in held.items() if some and space not in state.radii]
         if not lacking:
             return state.radii
-        key = keys.state(0)
+        key = self._keys.state(0)
         chosen = {space: radius_of(np.concatenate(held[space])) for space in lacking}
         await self._write(
             Call(key=key, command=("HSETNX", key, f"radius:{space}", repr(radius)))
@@ -230,7 +233,7 @@ class VectorSets:
     async def _rows(self, track_ids: Sequence[int]) -> dict[int, dict[str, int]]:
         """How many vectors each of these tracks has, by space; without those that are not held."""
         wanted = sorted(set(track_ids))
-        records = [(keys.tracks(self._set_of(track_id)), track_id) for track_id in wanted]
+        records = [(self._keys.tracks(self._set_of(track_id)), track_id) for track_id in wanted]
         replies = await self._ask(Call(key=key, command=("HGET", key, track_id)) for key, track_id in records)
         return {
             track_id: msgpack.unpackb(reply) for track_id, reply in zip(wanted, replies, strict=True) if reply
@@ -238,16 +241,16 @@ class VectorSets:
 
     def _recording(self, rows: Mapping[int, Mapping[str, int]]) -> Iterator[Call]:
         for track_id, of_track in rows.items():
-            key = keys.tracks(self._set_of(track_id))
+            key = self._keys.tracks(self._set_of(track_id))
             yield Call(key=key, command=("HSET", key, track_id, msgpack.packb(of_track)))
 
     def _adding(self, entry: Entry, radii: Mapping[str, float]) -> Iterator[Call]:
         told = attributes(entry)
         how = ("NOQUANT", "EF", BUILD_EFFORT, "SETATTR", told, "M", LINKS)
         for space, vectors in entry.vectors.items():
-            key = keys.vectors(self._set_of(entry.track_id), space)
+            key = self._keys.vectors(self._set_of(entry.track_id), space)
             for row, vector in enumerate(vectors):
-                name = keys.element(entry.track_id, row)
+                name = element(entry.track_id, row)
                 yield Call(key=key, command=("VADD", key, "FP32", lift(vector, radii[space]), name, *how))
 
     def _taking(
@@ -255,9 +258,9 @@ class VectorSets:
     ) -> Iterator[Call]:
         """Remove a track's vectors, beyond the first few of each space."""
         for space, n_rows in rows.items():
-            key = keys.vectors(self._set_of(track_id), space)
+            key = self._keys.vectors(self._set_of(track_id), space)
             for row in range((beyond or {}).get(space, 0), n_rows):
-                yield Call(key=key, command=("VREM", key, keys.element(track_id, row)))
+                yield Call(key=key, command=("VREM", key, element(track_id, row)))
 
     async def _seen(
         self, space: str, queries: Vectors, radius: float, n_wanted: int, filter_: str | None, *, truth: bool
@@ -267,7 +270,7 @@ class VectorSets:
             ("TRUTH",) if truth else ("EF", max(MIN_EFFORT, EFFORT_RATIO * n_wanted))
         )
         passing = ("FILTER", filter_, "FILTER-EF", FILTER_EFFORT) if filter_ else ()
-        each = [keys.vectors(set_, space) for set_ in range(self._n_sets)]
+        each = [self._keys.vectors(set_, space) for set_ in range(self._n_sets)]
         how = ("WITHSCORES", "COUNT", n_wanted, *effort, *passing)
         calls = [
             Call(key=key, command=("VSIM", key, "FP32", lift(query, radius), *how))
@@ -307,7 +310,7 @@ class VectorSets:
     async def _vectors(self, space: str, names: Iterable[bytes]) -> dict[bytes, Vector]:
         """The vectors of these names, as far as they are still there."""
         wanted = list(names)
-        each = [keys.vectors(self._set_of(keys.of_element(name)[0]), space) for name in wanted]
+        each = [self._keys.vectors(self._set_of(of_element(name)[0]), space) for name in wanted]
         replies = await self._ask(
             Call(key=key, command=("VEMB", key, name, "RAW")) for key, name in zip(each, wanted, strict=True)
         )
@@ -326,8 +329,10 @@ class VectorSets:
 
 
 @asynccontextmanager
-async def open_engine(similarity: SimilarityConfig, redis: RedisConfig) -> AsyncIterator[VectorSets]:
-    """The engine of a Redis 8.
+async def open_engine(
+    similarity: SimilarityConfig, redis: RedisConfig, *, name: str = "near"
+) -> AsyncIterator[VectorSets]:
+    """The engine of a Redis 8; those of other names on it are none of its business.
 
     Raises:
         ConfigInvalid: the server is no Redis 8.
@@ -335,7 +340,7 @@ async def open_engine(similarity: SimilarityConfig, redis: RedisConfig) -> Async
     """
     at = msgspec.structs.replace(redis, url=similarity.url) if similarity.url else redis
     async with open_store(at) as client:
-        engine = VectorSets(client, similarity, timeout_s=redis.timeout_s)
+        engine = VectorSets(client, similarity, name=name, timeout_s=redis.timeout_s)
         try:
             await engine.try_out()
         except StoreUnavailable as error:
@@ -377,7 +382,7 @@ def _measured(
 
 
 def _found(names: Sequence[bytes], told: Vector, k: int, asked: Asked) -> Found:
-    pairs = np.array([keys.of_element(name) for name in names], np.int64).reshape(len(names), 2)
+    pairs = np.array([of_element(name) for name in names], np.int64).reshape(len(names), 2)
     order = np.lexsort((pairs[:, 1], pairs[:, 0], told))[:k]
     distance = told if asked.cosine else np.sqrt(told)
     return Found(track_id=pairs[order, 0], row=pairs[order, 1], distance=distance[order])

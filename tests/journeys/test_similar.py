@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,14 @@ import pytest
 from fpserver import segments, similar
 from fpserver.audio.encode import encode
 from fpserver.config import RedisConfig
-from fpserver.errors import AudioSilent, InvalidRequest, LengthsDiffer, NotDescribed, TrackNotFound
+from fpserver.errors import (
+    AudioSilent,
+    InvalidRequest,
+    LengthsDiffer,
+    NotDescribed,
+    Overloaded,
+    TrackNotFound,
+)
 from fpserver.following import Neighbourhood
 from fpserver.services import Services
 from fpserver.similar import Likeness
@@ -233,9 +241,7 @@ async def test_the_catalogue_is_followed_by_itself(near_by: Neighbourhood) -> No
     await add_described(near_by.services, SONGS)
     async with asyncio.timeout(10.0):
         while True:
-            try:
+            with suppress(NotDescribed, Overloaded):
                 if (await near_by.near.engine.stats()).n_tracks == len(SONGS):
                     return
-            except NotDescribed:
-                pass
             await asyncio.sleep(0.05)

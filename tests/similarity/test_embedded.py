@@ -95,7 +95,7 @@ async def test_a_damaged_file_is_lost_and_the_engine_begins_anew(
         await filled(engine, rng)
         await engine.settled()
         await engine.advance("5")
-    path = Path(redis.data_dir) / "similarity" / "vectors"
+    path = Path(redis.data_dir) / "similarity" / "near.vectors"
     whole = bytearray(path.read_bytes())
     if harm == "cut off":
         del whole[len(whole) // 2 :]
@@ -127,7 +127,7 @@ async def test_of_several_processes_on_a_folder_one_writes_at_a_time(
         async with open_engine(SORTED, redis) as engine:
             await filled(engine, rng)
             await engine.advance("5")
-    assert not (folder / "vectors").exists()
+    assert not (folder / "near.vectors").exists()
 
 
 async def test_what_is_forgotten_does_not_come_back_after_a_crash(
@@ -136,7 +136,7 @@ async def test_what_is_forgotten_does_not_come_back_after_a_crash(
     async with open_engine(SORTED, redis) as engine:
         await filled(engine, rng)
         await engine.advance("5")
-    crashing = Embedded(Path(redis.data_dir) / "similarity", SORTED)
+    crashing = Embedded(Path(redis.data_dir) / "similarity", SORTED, name="near")
     await crashing.open()
     await crashing.begin({SEGMENTS: SIZE})
     async with open_engine(SORTED, redis) as engine:

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 
 from fpserver.config import RedisConfig, SimilarityConfig
 from fpserver.errors import ConfigInvalid, StoreUnavailable
-from fpserver.similarity import vector_keys as keys
 from fpserver.similarity.engine import Entry
 from fpserver.similarity.lifted import lift, lowered, radius_of
 from fpserver.similarity.vector_filters import _number, _written
+from fpserver.similarity.vector_keys import Keys
 from fpserver.similarity.vector_sets import open_engine
 from fpserver.store.connect import Client, open_store, shared_url
 from fpserver.terms import Metadata, fold
 from loadtest.redis8 import redis8
+
+KEYS = Keys("near")
 
 
 def entries(n_tracks: int) -> list[Entry]:
@@ -64,7 +66,7 @@ async def test_when_one_set_is_lost_all_is(redis8_url: str) -> None:
         await engine.put(entries(9))
         await engine.advance("a")
         assert await engine.position() == "a"
-        for key in keys.all_of(1, ["timbre"]):
+        for key in KEYS.all_of(1, ["timbre"]):
             await client.delete(key)
         assert await engine.position() is None
 
@@ -79,7 +81,7 @@ async def test_the_set_that_is_furthest_behind_says_how_far_all_are(redis8_url: 
         await engine.begin({"timbre": 4})
         await engine.advance("9")
         await engine.advance("10")
-        await client.hset(keys.state(2), mapping={"step": "1", "position": "9"})
+        await client.hset(KEYS.state(2), mapping={"step": "1", "position": "9"})
         assert await engine.position() == "9"
         await engine.advance("11")
         assert await engine.position() == "11"
@@ -96,7 +98,7 @@ async def test_another_number_of_sets_begins_anew_and_leaves_nothing_behind(redi
         async with open_engine(few, RedisConfig()) as engine:
             assert await engine.position() is None
             await engine.begin({"timbre": 4})
-            assert [key async for key in client.scan_iter()] == [keys.state(0).encode()]
+            assert [key async for key in client.scan_iter()] == [KEYS.state(0).encode()]
 
 
 async def test_a_broken_off_replacement_leaves_no_vector_that_cannot_be_removed(redis8_url: str) -> None:
@@ -109,7 +111,7 @@ async def test_a_broken_off_replacement_leaves_no_vector_that_cannot_be_removed(
         await engine.begin({"timbre": 4})
         (entry,) = entries(1)
         await engine.put([entry])
-        key, (vector,) = keys.vectors(0, "timbre"), entry.vectors["timbre"][:1]
+        key, (vector,) = KEYS.vectors(0, "timbre"), entry.vectors["timbre"][:1]
         added = engine._recording({1: {"timbre": 5}})  # as a process does before it adds, and then is killed
         await engine._write(added)
         await client.execute_command("VADD", key, "FP32", lift(vector, 1.0), "1:4", "NOQUANT", "M", 16)
