@@ -28,6 +28,9 @@ TOLERANCE_S = 0.5
 SAME = 0.8
 LEAST_LEVEL = 0.25  # power of a clip, of its track's: at most 6 dB below
 NEAREST = 200  # vectors that are asked for of each moment
+SHIFTS_S = (0.0, 0.125, 0.25, 0.375)
+TRUTHS = ("strict", "same", "track")  # the moment; what sounds the same; anywhere in the track
+MISSED = 10
 TREATMENTS = ("clean", "noise 10 dB", "mp3 32k", "noise 10 dB, mp3 32k")
 
 
@@ -116,6 +119,30 @@ class Catalogue:
         found = [self.nearest(each) for each in embedded]
         tracks = {track_id: self.tracks[track_id] for track_id in moments.candidates(found)}
         return moments.hits(embedded, tracks, shifts_s=shifts_s, scales=self.scales)
+
+
+def ranks(
+    cut: Cut, samples: Samples, catalogue: Catalogue, recordings: Sequence[Recording]
+) -> dict[str, int]:
+    """Place of the first right hit, from 0, by each truth; MISSED: none among the first ten.
+
+    Args:
+        cut: what is the truth.
+        samples: what is heard of it.
+        catalogue: of the recordings, in their order.
+        recordings: track 1, 2, ….
+    """
+    found = catalogue.search(heard(samples, SHIFTS_S), SHIFTS_S)[:MISSED]
+    first = dict.fromkeys(TRUTHS, MISSED)
+    for place, hit in enumerate(found):
+        recording = recordings[hit.track_id - 1]
+        is_track = recording.path == cut.recording.path
+        is_there = is_track and abs(hit.start_s - cut.start_s) <= TOLERANCE_S
+        is_same = first["same"] == MISSED and (is_there or sounds_same(cut, recording, hit.start_s))
+        for truth, is_right in (("strict", is_there), ("same", is_same), ("track", is_track)):
+            if is_right:
+                first[truth] = min(first[truth], place)
+    return first
 
 
 def sounds_same(cut: Cut, recording: Recording, start_s: float) -> bool:
