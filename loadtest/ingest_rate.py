@@ -45,7 +45,7 @@ def main() -> None:
     }
     for kind, mono in (("one channel", True), ("as they are", False)):
         with tempfile.TemporaryDirectory() as folder:
-            files = _make(Path(folder), args, mono=mono)
+            files = make_mp3(Path(folder), args, mono=mono)
             say(f"{len(files)} files, {kind}")
             rounds = []
             for i in range(ROUNDS):
@@ -56,7 +56,8 @@ def main() -> None:
     _write(found)
 
 
-def _make(folder: Path, args: argparse.Namespace, *, mono: bool) -> list[Path]:
+def make_mp3(folder: Path, args: argparse.Namespace, *, mono: bool) -> list[Path]:
+    """Files of so many recordings of a corpus, evenly chosen."""
     long = [each for each in music(args.corpus) if each.seconds >= MIN_S]
     chosen = long[:: max(1, len(long) // args.tracks)][: args.tracks]
     with ProcessPoolExecutor(args.processes, mp_context=get_context("fork")) as pool:

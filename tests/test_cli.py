@@ -28,6 +28,7 @@ COMMANDS = (
     "remove",
     "export",
     "import",
+    "describe",
     "doctor",
     "demo",
 )
