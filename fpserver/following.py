@@ -20,7 +20,7 @@ from fpserver.errors import FpserverError, InvalidRequest, NotDescribed, Overloa
 from fpserver.services import Services
 from fpserver.similarity import keys
 from fpserver.similarity.engine import MIXED, Engine, Entry
-from fpserver.similarity.engines import ENGINES
+from fpserver.similarity.engines import open_engine
 from fpserver.similarity.scales import Scales, unpack
 from fpserver.terms import SEGMENTS, Group, Moments, Track, TrackStatus, Vector, Vectors
 
@@ -54,7 +54,6 @@ class Neighbourhood:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        self._kind = ENGINES[services.config.similarity.engine]
         self._near: Near | None = None
         self._next: Near | None = None  # is being filled, to take its place
         self._since = 0.0  # when it took its place
@@ -139,10 +138,11 @@ class Neighbourhood:
 
     async def _opened(self, scales: Scales) -> Near:
         config, stack = self.services.config, AsyncExitStack()
-        if self._kind.shared:
+        opening = open_engine(config.similarity, config.redis, name=scales.version)
+        engine = await stack.enter_async_context(opening)
+        if engine.shared:
             await self.services.descriptions.name_engine(scales.version)
-        opening = self._kind.open(config.similarity, config.redis, name=scales.version)
-        return Near(engine=await stack.enter_async_context(opening), scales=scales, stack=stack)
+        return Near(engine=engine, scales=scales, stack=stack)
 
     async def _let_next_answer(self) -> None:
         old, self._near, self._next = self._near, self._next, None
@@ -151,15 +151,13 @@ class Neighbourhood:
         n_tracks = (await self._near.engine.stats()).n_tracks
         log.info("following.engine_is_ready", version=self._near.scales.version, n_tracks=n_tracks)
         if old is not None:
-            if (
-                not self._kind.shared
-            ):  # of shared ones others may still ask: they go at the next change of scales
+            if not old.engine.shared:  # of a shared one others may still ask
                 await old.engine.begin({})
             await old.stack.aclose()
 
     async def _fill_in_turn(self, near: Near) -> bool:
         """Changes into an engine, for a while, in turns where all processes share it; whether it has nearly all."""
-        if not self._kind.shared:
+        if not near.engine.shared:
             return await self._fill(near, within_s=FILLING_S)
         async with self.services.descriptions.turn(keys.FILLING, for_s=2 * FILLING_S) as mine:
             if mine:
@@ -177,7 +175,7 @@ class Neighbourhood:
             return
         config = self.services.config
         for name in set(await self.services.descriptions.engine_names()) - {near.scales.version}:
-            async with self._kind.open(config.similarity, config.redis, name=name) as engine:
+            async with open_engine(config.similarity, config.redis, name=name) as engine:
                 await engine.begin({})
             await self.services.descriptions.forget_engine(name)
 

@@ -4,34 +4,38 @@ Questions and changes are taken one after the other by the process's thinking th
 vectors into lists and writing the file, is done beside it, on what does not change any more, and taken over when it
 is ready: nobody waits for it. Processes on one data folder have a copy each; one of them at a time writes the file.
 
-    <data>/similarity/<name>.vectors   what is held (saved.py)
-    <data>/similarity/lock             held by the process that writes one
+    <data>/similarity/<name>/vectors   what is held (saved.py)
+    <data>/similarity/<name>/begun     who has begun anew last; who holds something older does not write it any more
+    <data>/similarity/<name>/lock      held by the process that writes them
 """
 
 import asyncio
 import fcntl
 import os
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ClassVar, ParamSpec, TypeVar
 
 import structlog
 
 from fpserver.config import RedisConfig, SimilarityConfig
 from fpserver.similarity import saved
+from fpserver.similarity.checks import checked_entries
 from fpserver.similarity.engine import EngineStats, Entry, Found
 from fpserver.similarity.holdings import Holdings
 from fpserver.similarity.scan import warm
 from fpserver.terms import Sieve, Vector, Vectors
 from fpserver.thinking import think
 
-SUFFIX = ".vectors"
-OLD_S = 86400.0
+AT_A_TIME = 5000  # vectors that are added at a time: questions come in between
 SAVE_EVERY_S = 60.0
+VECTORS, BEGUN, LOCK = "vectors", "begun", "lock"
+OLD_S = 86400.0
 SAVING_SHARE = 0.05  # of all time, at most, is spent on writing the file
 
 P = ParamSpec("P")
@@ -43,27 +47,29 @@ log = structlog.get_logger()
 class Embedded:
     """Vectors in memory."""
 
-    def __init__(self, folder: Path, config: SimilarityConfig, *, name: str) -> None:
+    shared: ClassVar[bool] = False
+
+    def __init__(self, folder: Path, config: SimilarityConfig) -> None:
         self._folder = folder
-        self._file = folder / f"{name}{SUFFIX}"
         self._exact_below = config.exact_below
         self._holdings = Holdings({}, exact_below=config.exact_below)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="sorting")
         self._sorting: asyncio.Task[None] | None = None
         self._saving: asyncio.Task[None] | None = None
         self._saved_position: str | None = None
+        self._begun = b""  # what the file of that name says, for what is held
         self._next_save = 0.0
 
     async def open(self) -> None:
         """Take what the file holds, if there is one that can be read."""
+        self._begun = await self._run_beside(_read_begun, self._folder)
         try:
-            await self._run_beside(_forget_old, self._folder, self._file)
-            loaded = await self._run_beside(_load, self._file, self._exact_below)
+            loaded = await self._run_beside(_load, self._folder / VECTORS, self._exact_below)
         except saved.Lost as reason:
             log.info("similarity.begins_empty", reason=str(reason))
         else:
             self._holdings, self._saved_position = loaded, loaded.position
-        await think(warm)
+        await self._run_beside(warm)
 
     async def close(self) -> None:
         """Write what is not written, and stop."""
@@ -72,7 +78,7 @@ class Embedded:
         if self._saving:
             await asyncio.gather(self._saving, return_exceptions=True)
         if self._holdings.position != self._saved_position:
-            await self._save()
+            await self._save(closing=True)
         self._beside.shutdown(wait=False)
 
     async def position(self) -> str | None:
@@ -81,15 +87,17 @@ class Embedded:
 
     async def begin(self, sizes: Mapping[str, int]) -> None:
         """As `Engine.begin`."""
-        self._holdings = Holdings(
-            sizes, exact_below=self._exact_below
-        )  # first: nobody writes the old ones now
+        self._holdings = Holdings(sizes, exact_below=self._exact_below)  # first: the old are not written now
         self._saved_position = None
-        await self._run_beside(_forget, self._file)
+        self._begun = secrets.token_hex(8).encode()
+        await self._run_beside(_forget, self._folder, self._begun)
 
     async def put(self, entries: Sequence[Entry]) -> None:
         """As `Engine.put`."""
-        await think(self._holdings.put, entries)
+        holdings = self._holdings
+        await asyncio.to_thread(checked_entries, entries, holdings.sizes)
+        for some in _portions(entries):
+            await think(holdings.put, some)
         self._sort_soon()
 
     async def remove(self, track_ids: Sequence[int]) -> None:
@@ -139,6 +147,11 @@ class Embedded:
         while self._sorting:
             await self._sorting
 
+    async def saved(self) -> None:
+        """Wait until a file that is being written is there."""
+        if self._saving:
+            await self._saving
+
     def _sort_soon(self) -> None:
         if self._sorting is None:
             self._sorting = asyncio.create_task(self._sort(), name="similarity.sort")
@@ -163,11 +176,14 @@ class Embedded:
         finally:
             self._sorting = None
 
-    async def _save(self) -> None:
+    async def _save(self, *, closing: bool = False) -> None:
         start = time.monotonic()
         try:
             arrays, document = await think((holdings := self._holdings).columns)
-            if holdings is self._holdings and await self._run_beside(_save, self._file, arrays, document):
+            unless_written_s = 0.0 if closing else SAVE_EVERY_S / 2
+            if holdings is self._holdings and await self._run_beside(
+                _save, self._folder, self._begun, unless_written_s, arrays, document
+            ):
                 self._saved_position = document["position"]
         except OSError as error:
             log.error("similarity.not_saved", folder=str(self._folder), error=str(error))
@@ -187,14 +203,26 @@ async def open_engine(
 ) -> AsyncIterator[Embedded]:
     """An engine of a data folder; one that has no file yet, or a damaged one, begins empty.
 
-    Files of other names that nobody has written for OLD_S are removed: engines that others have taken the place of.
+    Files of other names that nobody has written for OLD_S are removed: others have taken the place of those engines.
     """
-    engine = Embedded(Path(redis.data_dir) / "similarity", similarity, name=name)
+    folder = Path(redis.data_dir) / "similarity" / name
+    await asyncio.to_thread(_forget_old, folder)
+    engine = Embedded(folder, similarity)
     await engine.open()
     try:
         yield engine
     finally:
         await engine.close()
+
+
+def _portions(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """In the same order, some thousand vectors each."""
+    first, n_vectors = 0, 0
+    for last, entry in enumerate(entries, 1):
+        n_vectors += 1 + sum(map(len, entry.vectors.values()))
+        if n_vectors >= AT_A_TIME or last == len(entries):
+            yield entries[first:last]
+            first, n_vectors = last, 0
 
 
 def _load(path: Path, exact_below: int) -> Holdings:
@@ -205,33 +233,50 @@ def _load(path: Path, exact_below: int) -> Holdings:
         raise saved.Lost(f"{path} holds something else: {type(error).__name__}: {error}") from error
 
 
-def _save(path: Path, arrays: saved.Arrays, document: object) -> bool:
-    """Write the file; False when another process is about to."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path.with_name("lock")) as mine:
-        if mine:
-            saved.save(path, arrays, document)
-        return mine
+def _read_begun(folder: Path) -> bytes:
+    try:
+        return (folder / BEGUN).read_bytes()
+    except OSError:
+        return b""
 
 
-def _forget_old(folder: Path, own: Path) -> None:
+def _save(
+    folder: Path, begun: bytes, unless_written_s: float, arrays: saved.Arrays, document: object
+) -> bool:
+    """Write the file; False when that is another process's: it is at it, has done so lately, or has begun anew."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / VECTORS
+    with _locked(folder / LOCK, wait=False) as mine:
+        if not mine or _read_begun(folder) != begun:
+            return False
+        if path.exists() and time.time() - path.stat().st_mtime < unless_written_s:
+            return False
+        saved.save(path, arrays, document)
+        return True
+
+
+def _forget_old(own: Path) -> None:
     before = time.time() - OLD_S
-    for path in folder.glob(f"*{SUFFIX}"):
-        if path != own and path.stat().st_mtime < before:
-            _forget(path)
+    for path in own.parent.glob(f"*/{VECTORS}"):
+        if path.parent != own and path.stat().st_mtime < before:
+            path.unlink(missing_ok=True)
 
 
-def _forget(path: Path) -> None:
-    path.unlink(missing_ok=True)
+def _forget(folder: Path, begun: bytes) -> None:
+    """Have no file; who holds what was in it writes none any more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder / LOCK, wait=True):
+        (folder / BEGUN).write_bytes(begun)
+        (folder / VECTORS).unlink(missing_ok=True)
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[bool]:
+def _locked(path: Path, *, wait: bool) -> Iterator[bool]:
     """Hold the folder's lock, or say that another process does."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
         else:

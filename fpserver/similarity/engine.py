@@ -8,7 +8,7 @@ end) or `segments`. It is a copy that may be lost: the truth is in the store, an
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,8 @@ class EngineStats:
 class Engine(Protocol):
     """An engine that searches vectors."""
 
+    shared: ClassVar[bool]  # one for all processes, who fill it in turns; else each process has its own
+
     async def position(self) -> str | None:
         """What `advance` was last told; None: nothing, or what there was is lost."""
 
@@ -57,7 +59,11 @@ class Engine(Protocol):
         """Forget everything, and be ready for vectors of these sizes, by space."""
 
     async def put(self, entries: Sequence[Entry]) -> None:
-        """Hold these tracks, in the place of what was held of them."""
+        """Hold these tracks, in the place of what was held of them.
+
+        Raises:
+            InvalidRequest: there is no such space, or vectors are of another size, or no numbers; none is held then.
+        """
 
     async def remove(self, track_ids: Sequence[int]) -> None:
         """Hold these tracks no more; those that are not held are passed over."""
@@ -78,6 +84,9 @@ class Engine(Protocol):
     ) -> list[Found]:
         """For each query, its `k` nearest vectors among tracks that pass the sieve; fewer where there are no more.
 
+        A vector of nothing but zeros is at a cosine distance of 1 from all. A fact or text that a track does not have
+        never passes a range of it, or equals anything.
+
         Args:
             space: whose vectors are searched.
             queries: (n_queries, size of the space).
@@ -88,7 +97,7 @@ class Engine(Protocol):
             exact: compare with every vector, instead of those that an index holds likely.
 
         Raises:
-            InvalidRequest: there is no such space, or queries are of another size.
+            InvalidRequest: there is no such space or field, or queries or weights are of another size, or no numbers.
             StoreUnavailable: the engine's server does not answer.
         """
 

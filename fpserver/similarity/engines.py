@@ -1,7 +1,6 @@
 """The engines there are, by the name that `similarity.engine` of the settings gives."""
 
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
 from fpserver.config import RedisConfig, SimilarityConfig
@@ -28,17 +27,9 @@ class Opener(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """A kind of engine."""
-
-    open: Opener
-    shared: bool  # all processes use one, and fill it in turns; else each has its own
-
-
-ENGINES: dict[str, Kind] = {
-    "embedded": Kind(open=embedded.open_engine, shared=False),
-    "vector_sets": Kind(open=vector_sets.open_engine, shared=True),
+ENGINES: dict[str, Opener] = {
+    "embedded": embedded.open_engine,
+    "vector_sets": vector_sets.open_engine,
 }
 
 
@@ -46,4 +37,4 @@ def open_engine(
     similarity: SimilarityConfig, redis: RedisConfig, *, name: str = "near"
 ) -> AbstractAsyncContextManager[Engine]:
     """The engine that the settings name, opened as `Opener` says."""
-    return ENGINES[similarity.engine].open(similarity, redis, name=name)
+    return ENGINES[similarity.engine](similarity, redis, name=name)

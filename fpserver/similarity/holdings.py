@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fpserver.similarity.checks import checked_entries, checked_query, size_of
+from fpserver.similarity.checks import checked_query, size_of
 from fpserver.similarity.engine import EngineStats, Entry, Found
 from fpserver.similarity.lists import Lists
 from fpserver.similarity.roster import Roster
 from fpserver.similarity.scan import Passes
 from fpserver.similarity.shelf import Shelf, Sorting
 from fpserver.terms import Sieve, Vector, Vectors
+
+MIN_DEAD = 1000  # slots of tracks that were removed or replaced: so few may stay
+DEAD_SHARE = 0.5  # of tracks that are held
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -36,12 +39,7 @@ class Holdings:
         return {space: shelf.n_dimensions for space, shelf in self._shelves.items()}
 
     def put(self, entries: Sequence[Entry]) -> None:
-        """Hold these tracks, in the place of what was held of them.
-
-        Raises:
-            InvalidRequest: there is no such space, or vectors are of another size or no numbers.
-        """
-        checked_entries(entries, self.sizes)
+        """Hold these tracks, which were checked, in the place of what was held of them."""
         for entry in entries:
             self.remove([entry.track_id])
             slot = self._roster.add(entry)
@@ -106,7 +104,14 @@ class Holdings:
         )
 
     def sorting(self) -> tuple[str, Sorting, Passes] | None:
-        """The space that is to be sorted anew first, and what is to be sorted; None: all are well."""
+        """The space that is to be sorted anew first, and what is to be sorted; None: all are well.
+
+        Not while another is being sorted: slots change.
+        """
+        if self._roster.n_dead > max(MIN_DEAD, DEAD_SHARE * len(self._roster)):
+            self._roster, new = self._roster.compacted()
+            for shelf in self._shelves.values():
+                shelf.renumber(new)
         for space, shelf in self._shelves.items():
             if sorting := shelf.sorting():
                 return space, sorting, self._roster.alive.copy()

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fpserver.errors import InvalidRequest
 from fpserver.similarity.engine import Entry
-from fpserver.similarity.scan import Passes
+from fpserver.similarity.scan import Passes, Slots
 from fpserver.terms import METADATA_FIELDS, Sieve, TrackIds, fold
 
 KEY = "key"  # the estimated one, beside the fields of the metadata
@@ -34,6 +34,7 @@ class Roster:
         self._texts: dict[str, _Texts] = {name: _Texts() for name in FIELDS}
         self._facts: dict[str, npt.NDArray[np.float64]] = {}  # NaN: not there
         self._searched: list[str] = []
+        self._n_chars = 0  # of those
 
     def __len__(self) -> int:
         return len(self.slot_of)
@@ -57,8 +58,13 @@ class Roster:
             *self._facts.values(),
             *(texts.column for texts in self._texts.values()),
         )
-        texts = sum(len(text) + 50 for text in self._searched)
-        return sum(column.nbytes for column in columns) + 2 * texts + 100 * len(self.slot_of)
+        of_text = 60 * len(self._searched) + 2 * self._n_chars  # as they are and, at most, once more by field
+        return sum(column.nbytes for column in columns) + of_text + 100 * len(self.slot_of)
+
+    @property
+    def n_dead(self) -> int:
+        """Slots of tracks that are no longer held."""
+        return self._n_slots - len(self.slot_of)
 
     def add(self, entry: Entry) -> int:
         """Hold a track that is not held; says its slot."""
@@ -79,6 +85,7 @@ class Roster:
                 self._facts[name] = np.full(len(self._ids), np.nan)
             self._facts[name][slot] = value
         self._searched.append(BETWEEN.join(folded.get(name, "") for name in SEARCHED))
+        self._n_chars += len(self._searched[-1])
         return slot
 
     def remove(self, track_id: int) -> int | None:
@@ -86,8 +93,22 @@ class Roster:
         slot = self.slot_of.pop(track_id, None)
         if slot is not None:
             self._alive[slot] = False
+            self._n_chars -= len(self._searched[slot])
             self._searched[slot] = ""
         return slot
+
+    def compacted(self) -> tuple["Roster", Slots]:
+        """The same without the slots of tracks that are no longer held, and the new slot of each.
+
+        What lies in a slot that is gone is in one more, behind all others, whose track is not held.
+        """
+        arrays, document = self.columns()
+        kept = np.append(np.flatnonzero(self.alive), np.flatnonzero(~self.alive)[:1])
+        new = np.full(self._n_slots, len(self), np.int32)
+        new[kept] = np.arange(len(kept))
+        searched = [self._searched[slot] for slot in kept.tolist()]
+        arrays = {name: array[kept] for name, array in arrays.items()}
+        return Roster.restored(arrays, document | {"searched": searched}), new
 
     def passing(self, sieve: Sieve | None) -> Passes:
         """By slot: whether a track is held and passes.
@@ -138,6 +159,7 @@ class Roster:
         for name in FIELDS:
             roster._texts[name] = _Texts(arrays[f"text:{name}"].copy(), document["texts"][name])
         roster._searched = list(document["searched"])
+        roster._n_chars = sum(map(len, roster._searched))
         roster.slot_of = {
             track_id: slot
             for slot, (track_id, alive) in enumerate(

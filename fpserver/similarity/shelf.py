@@ -5,7 +5,7 @@ found, and its room is won back when the lists are sorted anew. What is handed t
 changes: lists are replaced, and the tail is only added to.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -87,6 +87,13 @@ class Shelf:
     def drop(self, slot: int) -> None:
         """A track is held no more."""
         self.n_alive -= self._n_of.pop(slot, 0)
+
+    def renumber(self, new: Slots) -> None:
+        """Every slot becomes another; what others read stays as it is."""
+        self.lists = replace(self.lists, slots=new[self.lists.slots])
+        vectors, slots, rows = self.tail
+        self._tail = vectors, new[slots], rows
+        self._n_of = {int(new[slot]): n_rows for slot, n_rows in self._n_of.items()}
 
     def nearest(
         self,

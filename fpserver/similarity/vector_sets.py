@@ -8,11 +8,12 @@ Always true: a track's record names its vectors before they are added and until 
 or removes a track finds all of them, whatever was broken off before.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgpack
 import msgspec
@@ -23,7 +24,7 @@ from fpserver.errors import ConfigInvalid, StoreUnavailable
 from fpserver.similarity.checks import Asked, checked_entries, checked_query, size_of
 from fpserver.similarity.engine import MIXED, EngineStats, Entry, Found
 from fpserver.similarity.lifted import lift, lowered, radius_of
-from fpserver.similarity.scan import distances
+from fpserver.similarity.scan import distances, warm
 from fpserver.similarity.vector_filters import attributes, expression
 from fpserver.similarity.vector_keys import Keys, element, of_element
 from fpserver.similarity.vector_state import State, read_state
@@ -41,6 +42,7 @@ STATE_AGE_S = 1.0  # what another process begins is known after this time
 SPARE = 16  # vectors fetched beyond those asked for: by angle the order is nearly that of distance
 SPARE_RATIO = 40  # the same, where it is another order: so many times those asked for
 MIN_SPARE = 400
+SHARE_RATIO = 2  # times a set's even share of them, that it is asked for
 MIN_EFFORT = 200  # vectors that a search keeps in view (EF)
 EFFORT_RATIO = 2  # of those fetched from a set
 FILTER_EFFORT = 1_000_000  # vectors that are looked at, at most, until enough of them pass
@@ -61,6 +63,8 @@ class Seen:
 
 class VectorSets:
     """Vectors in a Redis 8."""
+
+    shared: ClassVar[bool] = True
 
     def __init__(self, client: Client, config: SimilarityConfig, *, name: str, timeout_s: float) -> None:
         self._keys = Keys(name)
@@ -159,7 +163,8 @@ class VectorSets:
             how = (space, k, radius, filter_, another_order)
             return [await self._exact(asked, query, *how) for query in asked.queries]
         n_wanted = max(SPARE_RATIO * k, MIN_SPARE) if another_order else k + SPARE
-        seen = await self._seen(space, asked.queries, radius, n_wanted, filter_, truth=False)
+        of_set = min(n_wanted, max(k + SPARE, SHARE_RATIO * n_wanted // self._n_sets))
+        seen = await self._seen(space, asked.queries, radius, of_set, filter_, truth=False)
         best = [_best(of_query, n_wanted) for of_query in seen]
         vectors = await self._vectors(space, {name for names in best for name in names})
         return await think(_measured, best, vectors, k, asked)
@@ -350,6 +355,7 @@ async def open_engine(
                 f'similarity.engine is "vector_sets", and the server at {without_password(at.url)} has none: '
                 "Redis 8 or newer does; name one in similarity.url"
             ) from error
+        await asyncio.to_thread(warm)
         yield engine
 
 

@@ -1,9 +1,10 @@
 """How well and how fast engines find neighbours: recall against exact, times, memory.
 
-    python -m loadtest.similarity.engines KEPT [--engine embedded|vector_sets] [--tracks N] [--moments N]
+    python -m loadtest.similarity.engines KEPT [--engine embedded|vector_sets] [--only tracks|moments]
+        [--tracks N] [--moments N]
 
 KEPT is the folder in which `described.py` keeps descriptions of the corpus; what they are made into is said in
-`engine_data.py`. Each engine's figures replace what was measured of it before.
+`engine_data.py`. What is measured takes the place of what was measured of the same before.
 """
 
 import argparse
@@ -83,8 +84,8 @@ def stocks(kept: Path, n_tracks: int, n_moments: int) -> list[Stock]:
     shares = rng.uniform(0.2, 3.0, len(parts))
     weighted = [Question(name="random weights of groups", weights=_weights(parts, shares))]
     weighted += [
-        Question(name=f"{name} only", weights=_weights(parts, [part == name for part in parts]))
-        for name in ("rhythm", "timbre")
+        Question(name=f"{one} and {other}", weights=_weights(parts, [part in (one, other) for part in parts]))
+        for one, other in (("rhythm", "timbre"), ("temporal", "rhythm"))
     ]
     cosine = Question(name="cosine", metric="cosine")
     asked, held = mixed[:N_QUERIES], mixed[N_QUERIES:]
@@ -244,17 +245,14 @@ async def reopened(folder: Path) -> dict[str, float]:
         return {"load_s": round(time.perf_counter() - start, 2), "file_mb": round(path.stat().st_size / 1e6)}
 
 
-async def run(engine: str, some: Sequence[Stock]) -> dict[str, Any]:
-    """All stocks, one after the other, each alone."""
-    told = {}
-    for stock in some:
-        with tempfile.TemporaryDirectory(prefix="fpe") as folder:
-            async with opened(engine, Path(folder)) as one:
-                of_stock = await measured(one, stock)
-            if engine == "embedded":
-                of_stock |= await reopened(Path(folder))
-            told[stock.name] = of_stock
-    return told
+async def run(engine: str, stock: Stock) -> dict[str, Any]:
+    """A stock in an engine of its own."""
+    with tempfile.TemporaryDirectory(prefix="fpe") as folder:
+        async with opened(engine, Path(folder)) as one:
+            told = await measured(one, stock)
+        if engine == "embedded":
+            told |= await reopened(Path(folder))
+        return told
 
 
 def page(found: Mapping[str, Any]) -> str:
@@ -318,13 +316,22 @@ def main() -> None:
     )
     parser.add_argument("kept", type=Path)
     parser.add_argument("--engine", choices=["embedded", "vector_sets"], default="embedded")
+    parser.add_argument("--only", choices=["tracks", "moments"])
     parser.add_argument("--tracks", type=int, default=100_000)
     parser.add_argument("--moments", type=int, default=1_000_000)
     asked = parser.parse_args()
+    for stock in stocks(asked.kept, asked.tracks, asked.moments):
+        if stock.name.startswith(asked.only or ""):
+            told = asyncio.run(run(asked.engine, stock))
+            _keep(asked.engine, stock.name, told)
+
+
+def _keep(engine: str, stock: str, told: Mapping[str, Any]) -> None:
     path = RESULTS / "similarity_engines.json"
     found = json.loads(path.read_text()) if path.exists() else {"engines": {}}
-    told = asyncio.run(run(asked.engine, stocks(asked.kept, asked.tracks, asked.moments)))
-    found["engines"][asked.engine] = {"setting": machine(), "stocks": told}
+    of_engine = found["engines"].setdefault(engine, {"stocks": {}})
+    of_engine["setting"] = machine()
+    of_engine["stocks"][stock] = told
     write("similarity_engines", found, page(found))
 
 

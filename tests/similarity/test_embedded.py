@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,16 +11,17 @@ import pytest
 from fpserver.config import RedisConfig, SimilarityConfig
 from fpserver.similarity.embedded import Embedded, open_engine
 from fpserver.similarity.engine import Entry
-from fpserver.terms import SEGMENTS, Metadata, Vectors
+from fpserver.similarity.scan import distances, scan, scan_likely
+from fpserver.terms import SEGMENTS, Metadata, Sieve, Vectors
 
 SIZE = 16
 N_TRACKS = 200
 PER_TRACK = 100
 
 
-def track(rng: np.random.Generator, track_id: int) -> Entry:
+def track(rng: np.random.Generator, track_id: int, *, n_rows: int = PER_TRACK) -> Entry:
     centre = rng.standard_normal(SIZE)
-    vectors: Vectors = (centre + 0.3 * rng.standard_normal((PER_TRACK, SIZE))).astype(np.float32)
+    vectors: Vectors = (centre + 0.3 * rng.standard_normal((n_rows, SIZE))).astype(np.float32)
     return Entry(
         track_id=track_id,
         metadata=Metadata(title=f"{track_id}"),
@@ -70,6 +72,26 @@ async def test_questions_are_answered_rightly_while_vectors_are_sorted(
         assert np.mean(shared) >= 9.7
 
 
+def versions() -> list[int]:
+    """For how many kinds of arguments each loop was compiled."""
+    loops: list[Any] = [distances, scan, scan_likely]
+    return [len(loop.signatures) for loop in loops]
+
+
+async def test_no_question_waits_for_a_compiler(redis: RedisConfig, rng: np.random.Generator) -> None:
+    async with open_engine(SORTED, redis) as engine:
+        compiled = versions()
+        queries = await filled(engine, rng)
+        await engine.settled()
+        await engine.put([track(rng, 5)])
+        await engine.nearest(SEGMENTS, queries, k=5, sieve=Sieve(q="1"))
+        await engine.advance("1")
+    async with open_engine(SORTED, redis) as engine:
+        await engine.nearest(SEGMENTS, queries, k=5)
+        await engine.nearest(SEGMENTS, queries, k=5, metric="cosine", exact=True)
+    assert versions() == compiled
+
+
 async def test_removed_vectors_leave_their_room_when_there_are_many(
     redis: RedisConfig, rng: np.random.Generator
 ) -> None:
@@ -95,7 +117,7 @@ async def test_a_damaged_file_is_lost_and_the_engine_begins_anew(
         await filled(engine, rng)
         await engine.settled()
         await engine.advance("5")
-    path = Path(redis.data_dir) / "similarity" / "near.vectors"
+    path = Path(redis.data_dir) / "similarity" / "near" / "vectors"
     whole = bytearray(path.read_bytes())
     if harm == "cut off":
         del whole[len(whole) // 2 :]
@@ -120,14 +142,45 @@ async def test_a_damaged_file_is_lost_and_the_engine_begins_anew(
 async def test_of_several_processes_on_a_folder_one_writes_at_a_time(
     redis: RedisConfig, rng: np.random.Generator
 ) -> None:
-    folder = Path(redis.data_dir) / "similarity"
-    folder.mkdir()
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        async with open_engine(SORTED, redis) as engine:
-            await filled(engine, rng)
+    folder = Path(redis.data_dir) / "similarity" / "near"
+    async with open_engine(SORTED, redis) as engine:
+        await filled(engine, rng)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             await engine.advance("5")
-    assert not (folder / "near.vectors").exists()
+            await engine.saved()
+            assert not (folder / "vectors").exists()
+    assert (folder / "vectors").exists()
+
+
+async def test_who_holds_something_older_does_not_write_over_what_was_begun_anew(
+    redis: RedisConfig, rng: np.random.Generator
+) -> None:
+    async with open_engine(SORTED, redis) as old:
+        await filled(old, rng)
+        async with open_engine(SORTED, redis) as new:
+            await filled(new, rng)
+            await new.advance("new")
+        await old.advance("old")
+    async with open_engine(SORTED, redis) as engine:
+        assert await engine.position() == "new"
+
+
+async def test_tracks_that_are_replaced_again_and_again_take_no_more_room(
+    redis: RedisConfig, rng: np.random.Generator
+) -> None:
+    async with open_engine(SORTED, redis) as engine:
+        await engine.begin({SEGMENTS: SIZE})
+        sizes = []
+        for _ in range(200):
+            tracks = [track(rng, track_id, n_rows=2) for track_id in range(1, 101)]
+            await engine.put(tracks)
+            await engine.settled()
+            sizes.append((await engine.stats()).memory_bytes)
+        assert max(sizes[100:]) <= max(sizes[:100])
+        for each in tracks:
+            (found,) = await engine.nearest(SEGMENTS, each.vectors[SEGMENTS][1:], k=1)
+            assert (found.track_id[0], found.row[0], found.distance[0]) == (each.track_id, 1, 0)
 
 
 async def test_what_is_forgotten_does_not_come_back_after_a_crash(
@@ -136,7 +189,7 @@ async def test_what_is_forgotten_does_not_come_back_after_a_crash(
     async with open_engine(SORTED, redis) as engine:
         await filled(engine, rng)
         await engine.advance("5")
-    crashing = Embedded(Path(redis.data_dir) / "similarity", SORTED, name="near")
+    crashing = Embedded(Path(redis.data_dir) / "similarity" / "near", SORTED)
     await crashing.open()
     await crashing.begin({SEGMENTS: SIZE})
     async with open_engine(SORTED, redis) as engine:
