@@ -128,6 +128,7 @@ async def test_limits_of_time_and_memory_are_named(rng: np.random.Generator) -> 
         assert len(await drawing(maps, many[:20], [])) == 20
         huge = np.ones((60_000, 2000), np.float32)
         with pytest.raises(
-            MapFailed, match=r"map of 60000 tracks: computing .*1\.6 GiB of memory, the limit"
+            MapFailed,  # numpy says so; a library below it ends the process
+            match=r"map of 60000 tracks: computing (.*1\.6 GiB of memory, the limit|ended its process)",
         ):
             await drawing(maps, huge, [])

@@ -30,7 +30,8 @@ KEYS = {
         "duration_s",
         "n_landmarks",
     ),
-    *("duplicate_of", "error", "batch_id", "created_at", "updated_at"),
+    *("duplicate_of", "error", "batch_id", "described", "description", "features", "key"),
+    *("created_at", "updated_at"),
 }
 
 
