@@ -23,7 +23,7 @@ COPIES = """
 ## Changed copies find their original
 
 Share of copies whose original is nearest of all tracks (rank 1); tracks that share material with it are no candidates.
-Whole tracks of at most 240 s, changed by resampling and FFmpeg's atempo; excerpts are 20 s from anywhere at most 25 dB
+The shortest tracks as wholes, changed by resampling and FFmpeg's atempo; excerpts are 20 s from anywhere at most 25 dB
 below the track's level. Warping compares the nearest {n} by "{first}" anew, an excerpt as a part.
 **Bold**: at least {target:.0%}.
 
