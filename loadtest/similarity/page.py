@@ -82,7 +82,7 @@ def _copies(found: Mapping[str, Any]) -> str:
 
 
 def _segments(found: Mapping[str, Any]) -> str:
-    rows = {name: each for name, each in found.items() if name != "n_moments"}
+    rows = found["clips"]
     text = SEGMENTS.format(
         n=next(iter(rows.values()))["n"],
         seconds=segments.CLIP_S,

@@ -138,32 +138,29 @@ def ask_copies(tracks: Stock, kept: Path) -> Iterator[tuple[str, Any]]:
 
 
 def ask_segments(corpus: Path, tracks: Stock, *, n: int) -> dict[str, Any]:
-    """Where the true moment is among the hits, by half and treatment."""
+    """Where the true moment is among the hits, by treatment."""
     timbre = [each.moments.timbre for each in tracks.descriptions if each.moments is not None]
     catalogue = segments.Catalogue(timbre, tracks.scales)
     heard = studio(corpus, [], [], SEED)
-    found: dict[str, Any] = {"n_moments": len(catalogue)}
-    for half, among in (("reported", tracks.reported), ("tuned on", ~tracks.reported)):
-        chosen = [each for each, is_in in zip(tracks.recordings, among, strict=True) if is_in]
-        clips = list(segments.cuts(chosen, n, seed=SEED))
-        for treatment in segments.TREATMENTS:
-            rng = np.random.default_rng(SEED)
-            ranks = [
-                segments.ranks(
-                    cut, segments.degraded(cut, treatment, heard, rng), catalogue, tracks.recordings
-                )
-                for cut in clips
-            ]
-            found[f"{half}, {treatment}"] = {
-                "n": len(ranks),
-                **{
-                    f"{kind}_{k}": asdict(wilson(sum(each[kind] < k for each in ranks), len(ranks)))
-                    for kind in segments.TRUTHS
-                    for k in (1, 5)
-                },
-            }
-            print(half, treatment, found[f"{half}, {treatment}"], flush=True)
-    return found
+    reported = [each for each, is_in in zip(tracks.recordings, tracks.reported, strict=True) if is_in]
+    clips = list(segments.cuts(reported, n, seed=SEED))
+    found: dict[str, Any] = {}
+    for treatment in segments.TREATMENTS:
+        rng = np.random.default_rng(SEED)
+        ranks = [
+            segments.ranks(cut, segments.degraded(cut, treatment, heard, rng), catalogue, tracks.recordings)
+            for cut in clips
+        ]
+        found[treatment] = {
+            "n": len(ranks),
+            **{
+                f"{truth}_{k}": asdict(wilson(sum(each[truth] < k for each in ranks), len(ranks)))
+                for truth in segments.TRUTHS
+                for k in (1, 5)
+            },
+        }
+        print(treatment, found[treatment], flush=True)
+    return {"n_moments": len(catalogue), "clips": found}
 
 
 def _first(table: distances.Table, index: npt.NDArray[np.int64]) -> Interval:
