@@ -103,12 +103,12 @@ def banded(a: Reals, b: Reals, band: float) -> float:
             if abs(i * (m - 1) - j * (n - 1)) > reach:
                 continue
             here = difference(a, i, b, j)
-            best = 0.0 if i == 0 and j == 0 else np.inf
             if i == 0 and j == 0:
                 row[0] = 2 * here
                 continue
+            best = np.inf
             if i > 0:
-                best = min(best, above[j] + here)
+                best = above[j] + here
             if j > 0:
                 best = min(best, row[j - 1] + here)
             if i > 0 and j > 0:
