@@ -6,12 +6,12 @@ then compared with the whole clip at every beginning, with the tracks' own vecto
 Of beginnings of one track that overlap only the best is a hit. Order: distance, then track, then time.
 """
 
+from bisect import insort
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from fpserver.errors import InvalidRequest
 from fpserver.similarity.engine import Found
@@ -21,6 +21,7 @@ from fpserver.terms import MOMENT_HOP_S, MOMENT_S, Vectors
 
 MAX_HITS = 50
 MAX_CANDIDATES = 100  # tracks that are compared with the whole clip
+ROUNDING = 1e-13  # of squared lengths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,30 +91,29 @@ def hits(
         shift_s + (len(each) - 1) * MOMENT_HOP_S + MOMENT_S
         for each, shift_s in zip(clip, shifts_s, strict=True)
     )
-    found: list[Hit] = []
+    places: list[tuple[float, int, float]] = []  # (distance, track_id, start_s), ascending
     for track_id in sorted(tracks):
         starts_s, distances = _profile(clip, tracks[track_id], shifts_s)
-        for start_s, distance in _apart(starts_s, distances, length_s, limit, track_id, without):
-            found.append(
-                Hit(
-                    track_id=track_id,
-                    start_s=max(start_s, 0.0),
-                    end_s=max(start_s, 0.0) + length_s,
-                    distance=distance,
-                    similarity=0.0,
-                )
-            )
-    found = sorted(found, key=lambda hit: (hit.distance, hit.track_id, hit.start_s))[:limit]
-    similarities = scales.moment_similarities_of(np.array([hit.distance for hit in found]))
+        free = np.ones(len(starts_s), bool)
+        if without is not None and without[0] == track_id:
+            free &= (starts_s + length_s <= without[1]) | (starts_s >= without[2])
+        while len(places) < limit or distances[free].min(initial=np.inf) < places[-1][0]:
+            if not free.any():
+                break
+            best = int(np.argmin(np.where(free, distances, np.inf)))
+            insort(places, (float(distances[best]), track_id, float(starts_s[best])))
+            del places[limit:]
+            free &= np.abs(starts_s - starts_s[best]) >= length_s
+    similarities = scales.moment_similarities_of(np.array([distance for distance, _, _ in places]))
     return [
         Hit(
-            track_id=hit.track_id,
-            start_s=hit.start_s,
-            end_s=hit.end_s,
-            distance=hit.distance,
+            track_id=track_id,
+            start_s=max(start_s, 0.0),
+            end_s=max(start_s, 0.0) + length_s,
+            distance=distance,
             similarity=float(similarity),
         )
-        for hit, similarity in zip(found, similarities, strict=True)
+        for (distance, track_id, start_s), similarity in zip(places, similarities, strict=True)
     ]
 
 
@@ -126,7 +126,7 @@ def _profile(clip: Sequence[Vectors], track: Vectors, shifts_s: Sequence[float])
     distances: list[Reals] = []
     for moments, shift_s in zip(clip, shifts_s, strict=True):
         aligned = moments[: len(track)]
-        squared: Reals = cdist(aligned.astype(np.float64), track.astype(np.float64), "sqeuclidean")
+        squared = _squared(aligned, track)
         n_starts = len(track) - len(aligned) + 1
         total: Reals = np.zeros(n_starts)
         for index, row in enumerate(squared):
@@ -137,21 +137,9 @@ def _profile(clip: Sequence[Vectors], track: Vectors, shifts_s: Sequence[float])
     return np.concatenate(starts)[order], np.concatenate(distances)[order]
 
 
-def _apart(
-    starts_s: Reals,
-    distances: Reals,
-    length_s: float,
-    limit: int,
-    track_id: int,
-    without: tuple[int, float, float] | None,
-) -> list[tuple[float, float]]:
-    """(start_s, distance) of the best beginnings that do not overlap, best first."""
-    free = np.ones(len(starts_s), bool)
-    if without is not None and without[0] == track_id:
-        free &= (starts_s + length_s <= without[1]) | (starts_s >= without[2])
-    chosen: list[tuple[float, float]] = []
-    while len(chosen) < limit and free.any():
-        best = int(np.argmin(np.where(free, distances, np.inf)))
-        chosen.append((float(starts_s[best]), float(distances[best])))
-        free &= np.abs(starts_s - starts_s[best]) >= length_s
-    return chosen
+def _squared(a: Vectors, b: Vectors) -> Reals:
+    """Squared distances, (n_a, n_b); by a matrix product, and so 0 where rounding alone would be left."""
+    ours, theirs = a.astype(np.float64), b.astype(np.float64)
+    lengths = np.sum(ours**2, axis=1)[:, np.newaxis] + np.sum(theirs**2, axis=1)
+    squared = lengths - 2 * ours @ theirs.T
+    return np.where(squared > ROUNDING * lengths, squared, 0.0)

@@ -78,6 +78,7 @@ def by_axes(vectors: Reals, *, spread: Reals, size: int, rng: np.random.Generato
     if n_known < directions.shape[1]:
         others = rng.normal(size=(len(directions), directions.shape[1] - n_known))
         directions, _ = np.linalg.qr(np.concatenate((directions[:, :n_known], others), axis=1))
+        directions[:, n_known:] *= np.sqrt(len(directions) / directions.shape[1])  # they stand for all others
     return Projection(
         centre=centre.astype(np.float32),
         spread=spread.astype(np.float32),
@@ -85,7 +86,7 @@ def by_axes(vectors: Reals, *, spread: Reals, size: int, rng: np.random.Generato
     )
 
 
-def by_turns(vectors: Reals, *, typical: float, size: int) -> Projection:
+def by_turns(vectors: Reals, *, typical: Reals, size: int) -> Projection:
     """Blocks of twelve pitch classes made into fewer: turning a vector turns what comes out.
 
     Each block is moved and scaled as one. What is mixed of them is chosen apart for each frequency along the circle of
@@ -93,14 +94,14 @@ def by_turns(vectors: Reals, *, typical: float, size: int) -> Projection:
 
     Args:
         vectors: (n, 12 · n_blocks).
-        typical: spread of a block before any is known.
+        typical: (12 · n_blocks,), spreads before any are known; of a block the first counts.
         size: most dimensions of what comes out, a multiple of 12.
     """
     blocks = vectors.reshape(len(vectors), -1, 12)
     n, n_blocks = blocks.shape[:2]
     centre = blocks.mean((0, 2))
     variance = ((blocks - centre[:, None]) ** 2).mean((0, 2))
-    spread = np.sqrt((n * variance + N_ASSUMED * typical**2) / (n + N_ASSUMED))
+    spread = np.sqrt((n * variance + N_ASSUMED * typical[::12] ** 2) / (n + N_ASSUMED))
     scaled = np.clip((blocks - centre[:, None]) / spread[:, None], -MAX_SPREADS, MAX_SPREADS)
     waves = np.fft.fft(scaled, axis=2)
     n_kept = min(size // 12, n_blocks)

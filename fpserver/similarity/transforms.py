@@ -23,8 +23,18 @@ Reals: TypeAlias = npt.NDArray[np.float64]
 Real = TypeVar("Real", np.float32, np.float64)
 
 LOGARITHMIC = {"Hz": 100.0, "1/min": 30.0, "1/s": 0.5}  # unit → what is added first: below it, linear
-TYPICAL_SPREAD = {"Hz": 0.5, "1/min": 0.3, "1/s": 0.5, "dB": 6.0, "LUFS": 6.0}  # transformed; others TYPICAL
-TYPICAL = 0.15
+# What each dimension's standard deviation among tracks is taken to be before any are known: as measured on real music.
+TYPICAL_SPREAD = {
+    "Hz": 0.4,
+    "1/min": 0.2,
+    "1/s": 0.5,
+    "dB": 4.5,
+    "LUFS": 4.5,
+}  # by unit; of logarithms, where there are
+TYPICAL_SHARE = 0.4  # of it: how much deviations within a track differ among tracks
+TYPICAL = {Group.TEMPORAL: 0.03, Group.RHYTHM: 0.2}  # of numbers without a unit
+TYPICAL_CHROMA = (0.14, 0.07)  # of the blocks of means and deviations, and …
+TYPICAL_COVARIANCE = 0.016  # … of the others
 LEAST_SPREAD = 0.3  # of a timbre dimension: what has less is taken to have so much
 RIDGE = 0.05  # added to each variance, in units of the typical one: keeps logarithms finite
 
@@ -44,8 +54,20 @@ def comparable(group: Group, vectors: Reals) -> Reals:
 
 
 def typical_spread(group: Group, n_dimensions: int) -> Reals:
-    """What each dimension's standard deviation among tracks is expected to be, before any are known."""
-    return np.array([TYPICAL_SPREAD.get(unit, TYPICAL) for unit in units(group, n_dimensions)])
+    """What each dimension's standard deviation among tracks is expected to be, (n_dimensions,)."""
+    if group is Group.TONAL:
+        others = (TYPICAL_COVARIANCE,) * (n_dimensions // 12)
+        return np.repeat((*TYPICAL_CHROMA, *others)[: n_dimensions // 12], 12)
+    layout = LAYOUT[group]
+    if len(layout) != n_dimensions:
+        return np.ones(n_dimensions)
+    without_unit = TYPICAL.get(group, 1.0)
+    return np.array(
+        [
+            TYPICAL_SPREAD.get(each.unit, without_unit) * (TYPICAL_SHARE if each.name.endswith("_std") else 1)
+            for each in layout
+        ]
+    )
 
 
 def units(group: Group, n_dimensions: int) -> Sequence[str]:

@@ -45,6 +45,6 @@ COPIES: Mapping[str, Callable[[Samples], Samples]] = {
     "pitch -2 semitones": lambda samples: degrade.at_pitch(samples, SEMITONE**-2),
     "tempo +10 %": lambda samples: degrade.at_tempo(samples, 1.1),
     "tempo -10 %": lambda samples: degrade.at_tempo(samples, 0.9),
-    "mp3 32k": mp3,
     "20 s excerpt": excerpt,
+    "mp3 32k": mp3,
 }

@@ -25,6 +25,7 @@ MIXES = {
     "mixed, equal weights": Mix(weights=dict.fromkeys(Group, 1.0)),
     "mixed, equal weights, cosine": Mix(weights=dict.fromkeys(Group, 1.0), metric="cosine"),
     DEFAULT: Mix(weights=DEFAULT_WEIGHTS),
+    "mixed, default weights, cosine": Mix(weights=DEFAULT_WEIGHTS, metric="cosine"),
     TRANSPOSED: Mix(weights=DEFAULT_WEIGHTS, transpose=True),
 }
 N_RERANKED = 50

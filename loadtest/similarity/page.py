@@ -23,7 +23,7 @@ COPIES = """
 ## Changed copies find their original
 
 Share of copies whose original is nearest of all tracks (rank 1); tracks that share material with it are no candidates.
-Whole tracks of at most 240 s, changed by resampling and FFmpeg's atempo; excerpts are 20 s from anywhere at most 25 dB
+The shortest tracks as wholes, changed by resampling and FFmpeg's atempo; excerpts are 20 s from anywhere at most 25 dB
 below the track's level. Warping compares the nearest {n} by "{first}" anew, an excerpt as a part.
 **Bold**: at least {target:.0%}.
 
@@ -82,7 +82,7 @@ def _copies(found: Mapping[str, Any]) -> str:
 
 
 def _segments(found: Mapping[str, Any]) -> str:
-    rows = {name: each for name, each in found.items() if name != "n_moments"}
+    rows = found["clips"]
     text = SEGMENTS.format(
         n=next(iter(rows.values()))["n"],
         seconds=segments.CLIP_S,

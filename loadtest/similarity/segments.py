@@ -152,10 +152,10 @@ def sounds_same(cut: Cut, recording: Recording, start_s: float) -> bool:
         return False
     begin = max(0, round((start_s - TOLERANCE_S) * RATE_HZ))
     there = as_samples(pcm[begin : begin + len(cut.samples) + round(2 * TOLERANCE_S * RATE_HZ)])
-    return len(there) >= len(cut.samples) and bool(_correlation(cut.samples, there).max() >= SAME)
+    return len(there) >= len(cut.samples) and bool(correlation(cut.samples, there).max() >= SAME)
 
 
-def _correlation(clip: Samples, there: Samples) -> npt.NDArray[np.float64]:
+def correlation(clip: Samples, there: Samples) -> npt.NDArray[np.float64]:
     """Normalised, at every place of `there` where the clip fits."""
     long, short = there.astype(np.float64), clip.astype(np.float64)
     product = fftconvolve(long, short[::-1], mode="valid")
