@@ -52,7 +52,7 @@ class Embedded:
     def __init__(self, folder: Path, config: SimilarityConfig) -> None:
         self._folder = folder
         self._exact_below = config.exact_below
-        self._holdings = Holdings({}, exact_below=config.exact_below)
+        self.holdings = Holdings({}, exact_below=config.exact_below)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="sorting")
         self._sorting: asyncio.Task[None] | None = None
         self._saving: asyncio.Task[None] | None = None
@@ -68,7 +68,7 @@ class Embedded:
         except saved.Lost as reason:
             log.info("similarity.begins_empty", reason=str(reason))
         else:
-            self._holdings, self._saved_position = loaded, loaded.position
+            self.holdings, self._saved_position = loaded, loaded.position
         await self._run_beside(warm)
 
     async def close(self) -> None:
@@ -77,24 +77,24 @@ class Embedded:
             await asyncio.gather(self._sorting, return_exceptions=True)
         if self._saving:
             await asyncio.gather(self._saving, return_exceptions=True)
-        if self._holdings.position != self._saved_position:
+        if self.holdings.position != self._saved_position:
             await self._save(closing=True)
         self._beside.shutdown(wait=False)
 
     async def position(self) -> str | None:
         """As `Engine.position`."""
-        return self._holdings.position
+        return self.holdings.position
 
     async def begin(self, sizes: Mapping[str, int]) -> None:
         """As `Engine.begin`."""
-        self._holdings = Holdings(sizes, exact_below=self._exact_below)  # first: the old are not written now
+        self.holdings = Holdings(sizes, exact_below=self._exact_below)  # first: the old are not written now
         self._saved_position = None
         self._begun = secrets.token_hex(8).encode()
         await self._run_beside(_forget, self._folder, self._begun)
 
     async def put(self, entries: Sequence[Entry]) -> None:
         """As `Engine.put`."""
-        holdings = self._holdings
+        holdings = self.holdings
         await asyncio.to_thread(checked_entries, entries, holdings.sizes)
         for some in _portions(entries):
             await think(holdings.put, some)
@@ -102,12 +102,12 @@ class Embedded:
 
     async def remove(self, track_ids: Sequence[int]) -> None:
         """As `Engine.remove`."""
-        await think(self._holdings.remove, track_ids)
+        await think(self.holdings.remove, track_ids)
         self._sort_soon()
 
     async def advance(self, position: str) -> None:
         """As `Engine.advance`; the file is written every so often, with the vectors as they are then."""
-        self._holdings.position = position
+        self.holdings.position = position
         if self._saving is None and time.monotonic() >= self._next_save:
             self._saving = asyncio.create_task(self._save(), name="similarity.save")
 
@@ -124,7 +124,7 @@ class Embedded:
     ) -> list[Found]:
         """As `Engine.nearest`."""
         return await think(
-            self._holdings.nearest,
+            self.holdings.nearest,
             space,
             queries,
             k=k,
@@ -136,11 +136,11 @@ class Embedded:
 
     async def vectors(self, space: str, track_ids: Sequence[int]) -> dict[int, Vectors]:
         """As `Engine.vectors`."""
-        return await think(self._holdings.vectors, space, track_ids)
+        return await think(self.holdings.vectors, space, track_ids)
 
     async def stats(self) -> EngineStats:
         """As `Engine.stats`."""
-        return await think(self._holdings.stats)
+        return await think(self.holdings.stats)
 
     async def settled(self) -> None:
         """Wait until all that is due to be sorted is sorted."""
@@ -158,11 +158,11 @@ class Embedded:
 
     async def _sort(self) -> None:
         try:
-            while due := await think((holdings := self._holdings).sorting):
+            while due := await think((holdings := self.holdings).sorting):
                 space, sorting, alive = due
                 start = time.monotonic()
                 lists = await self._run_beside(sorting.run, alive)
-                if holdings is self._holdings:
+                if holdings is self.holdings:
                     await think(holdings.replace, space, sorting, lists)
                 log.info(
                     "similarity.sorted",
@@ -179,9 +179,9 @@ class Embedded:
     async def _save(self, *, closing: bool = False) -> None:
         start = time.monotonic()
         try:
-            arrays, document = await think((holdings := self._holdings).columns)
+            arrays, document = await think((holdings := self.holdings).columns)
             unless_written_s = 0.0 if closing else SAVE_EVERY_S / 2
-            if holdings is self._holdings and await self._run_beside(
+            if holdings is self.holdings and await self._run_beside(
                 _save, self._folder, self._begun, unless_written_s, arrays, document
             ):
                 self._saved_position = document["position"]

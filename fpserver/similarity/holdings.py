@@ -139,7 +139,11 @@ class Holdings:
                 "tail_rows": rows,
             }
             arrays |= {f"{space}:{name}": array for name, array in parts.items()}
-            spaces[space] = {"size": shelf.n_dimensions, "n_trained": lists.n_trained}
+            spaces[space] = {
+                "size": shelf.n_dimensions,
+                "n_trained": lists.n_trained,
+                "n_enough": lists.n_enough,
+            }
         return arrays, {"position": self.position, "roster": roster, "spaces": spaces}
 
     @classmethod
@@ -162,6 +166,7 @@ class Holdings:
                 bounds=arrays[f"{space}:bounds"],
                 centroids=arrays[f"{space}:centroids"],
                 n_trained=told["n_trained"],
+                n_enough=told["n_enough"],
             )
             tail = (
                 arrays[f"{space}:tail_vectors"],

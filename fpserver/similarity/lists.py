@@ -36,6 +36,7 @@ class Lists:
     bounds: Indices  # (n_lists + 1,)
     centroids: Vectors  # (n_lists, n_dimensions); none where there is one list, which needs none
     n_trained: int  # how many vectors there were when the centroids were found
+    n_enough: int = 0  # so many of those had to be compared with a query (trying.py)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -90,11 +91,13 @@ def sort(parts: list[Part], *, known: Lists | None, n_lists: int) -> Lists:
     """
     n_vectors = sum(len(part.chosen) for part in parts)
     if known is not None:
-        order, centroids, n_trained = known.order, known.centroids, known.n_trained
+        order, centroids = known.order, known.centroids
+        n_trained, n_enough = known.n_trained, known.n_enough
     elif n_lists > 1:
-        (order, centroids), n_trained = _learned(parts, n_vectors, n_lists), n_vectors
+        order, centroids = _learned(parts, n_vectors, n_lists)
+        n_trained, n_enough = n_vectors, 0
     else:
-        order, n_trained = np.arange(len(parts[0].order)), 0
+        order, n_trained, n_enough = np.arange(len(parts[0].order)), 0, 0
         centroids = np.empty((0, len(order)), np.float32)
     listed = [_nearest(part, order, centroids) for part in parts]
     sizes = np.bincount(np.concatenate(listed), minlength=max(1, len(centroids)))
@@ -107,6 +110,7 @@ def sort(parts: list[Part], *, known: Lists | None, n_lists: int) -> Lists:
         bounds=bounds,
         centroids=centroids,
         n_trained=n_trained,
+        n_enough=n_enough,
     )
     free = bounds[:-1].copy()  # by list: where its next vector goes
     for part, lists in zip(parts, listed, strict=True):

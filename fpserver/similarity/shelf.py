@@ -5,21 +5,21 @@ found, and its room is won back when the lists are sorted anew. What is handed t
 changes: lists are replaced, and the tail is only added to.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fpserver.similarity.lists import Lists, Part, n_lists_for, sort, unsorted
 from fpserver.similarity.scan import Indices, Passes, Slots, Stock, empty_best, scan, scan_likely
+from fpserver.similarity.trying import tried
 from fpserver.terms import TrackIds, Vector, Vectors
 
 MIN_TAIL = 4096  # vectors: so few are not worth sorting
 TAIL_SHARE = 0.02  # of the sorted ones: so many unsorted are compared with every query
 DEAD_SHARE = 0.25  # of all vectors: so many removed ones are worth clearing out
-ENOUGH_ROOTS = 16.0  # vectors compared at least, by the root of their number
-MIN_ENOUGH = 1500
 ENOUGH_PER_K = 20  # vectors compared at least, for each that is wanted
-UNEVEN_RATIO = 2.0  # times as many, with weights or by cosine
+UNEVEN_RATIO = 4.0  # times as many, with weights or by cosine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,10 @@ class Sorting:
         parts = [
             Part(stock=stock, order=order, chosen=np.flatnonzero(alive[stock[1]])) for stock, order in both
         ]
-        return sort(parts, known=self.known, n_lists=self.n_lists)
+        lists = sort(parts, known=self.known, n_lists=self.n_lists)
+        if self.known is None and len(lists.centroids) > 1:
+            return replace(lists, n_enough=tried(lists, alive))
+        return lists
 
 
 class Shelf:
@@ -127,10 +130,9 @@ class Shelf:
 
     def _enough(self, k: int, *, even: bool) -> int:
         """How many vectors are compared: more where weights, or cosine, make another order than the lists'."""
-        ratio = 1.0 if even else UNEVEN_RATIO
-        return max(
-            MIN_ENOUGH, round(ratio * ENOUGH_ROOTS * float(np.sqrt(len(self.lists)))), ENOUGH_PER_K * k
-        )
+        grown = math.sqrt(len(self.lists) / max(1, self.lists.n_trained))
+        ratio = grown if even else UNEVEN_RATIO * grown
+        return max(round(ratio * self.lists.n_enough), ENOUGH_PER_K * k)
 
     def of_slots(self, wanted: Passes) -> tuple[Vectors, Indices, Indices]:
         """Vectors of these slots, with slot and row of each, by slot and row."""

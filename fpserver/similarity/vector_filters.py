@@ -1,9 +1,9 @@
 """What vector sets know of a vector's track, and how a sieve is asked of them.
 
-Attributes are JSON, filters a small language of Redis's own. Text is compared by a digest of it, folded, so nothing
-that people write needs escaping in either. Text that is searched for a part of it is folded, and every byte that is
-no small letter, digit or space is written as % and two capitals: equal parts stay equal parts, and no part of one sign
-is part of another.
+Attributes are JSON, kept with every vector, so numbers have seven digits; filters are a small language of Redis's own.
+Text is compared by a digest of it, folded, so nothing that people write needs escaping in either. Text that is searched
+for a part of it is folded, and every byte that is no small letter, digit or space is written as % and two capitals:
+equal parts stay equal parts, and no part of one sign is part of another.
 """
 
 import json
@@ -33,7 +33,9 @@ def attributes(entry: Entry) -> str:
     texts = {**dict(entry.metadata.items()), KEY: entry.key}
     told: dict[str, str | int | float] = {TRACK: entry.track_id}
     told |= {_of_field(name): _digest(text) for name, text in texts.items() if text is not None}
-    told |= {_of_fact(name): value for name, value in entry.facts.items() if math.isfinite(value)}
+    told |= {
+        _of_fact(name): float(f"{value:.7g}") for name, value in entry.facts.items() if math.isfinite(value)
+    }
     told[TEXT] = BETWEEN.join(_written(texts[name] or "") for name in SEARCHED)
     return json.dumps(told, separators=(",", ":"))
 
