@@ -13,7 +13,7 @@ from fpserver.services import Services
 from fpserver.similar import Likeness
 from fpserver.similarity.coordinates import Metric, Points, neighbors_used
 from fpserver.similarity.engine import MIXED
-from fpserver.similarity.mix import Mix
+from fpserver.similarity.mix import Mix, usual
 from fpserver.terms import Group, Metadata, Sieve, Track, TrackIds, Vector, Vectors
 from fpserver.thinking import think
 
@@ -117,12 +117,14 @@ async def choose_for_map(
         StoreUnavailable: the store or the engine does not answer.
     """
     near = near_by.near
-    weights = near.scales.weights(Mix(weights=mix or dict.fromkeys(near.scales.groups, 1.0)))
+    wanted_mix = Mix(weights=mix or usual(near.scales.groups))
+    weights = near.scales.weights(wanted_mix)
     if ids is not None:
         wanted = list(ids)
     elif like is not None:
-        likeness = Likeness(mix=Mix(weights=mix or dict.fromkeys(near.scales.groups, 1.0)))
-        found = await similar.ids_like_track(near_by, like, likeness, k=max(1, limit - 1), sieve=Sieve())
+        found = await similar.ids_like_track(
+            near_by, like, Likeness(mix=wanted_mix), k=max(1, limit - 1), sieve=Sieve()
+        )
         wanted = [like, *found][:limit]
     else:
         middle = np.zeros((1, len(weights)), np.float32)

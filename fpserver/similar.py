@@ -19,7 +19,7 @@ from fpserver.services import Services
 from fpserver.similarity import measures, sequences
 from fpserver.similarity.engine import MIXED, Found
 from fpserver.similarity.measures import Apart, Comparison
-from fpserver.similarity.mix import Mix
+from fpserver.similarity.mix import Mix, usual
 from fpserver.similarity.scales import Scales
 from fpserver.similarity.transforms import turn
 from fpserver.terms import (
@@ -309,7 +309,7 @@ def _paired(
     scales: Scales, raw: Sequence[Mapping[Group, Vector]], moments: Sequence[Moments | None]
 ) -> PairReport:
     first, second = map(scales.embed, raw)
-    both = {group: 1.0 for group in first if group in second}
+    both = usual([group for group in first if group in second])
     if not both:
         raise NotDescribed("the two tracks have no group of descriptors in common")
 

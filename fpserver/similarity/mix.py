@@ -3,7 +3,7 @@
 A mix is what somebody asks for; it is checked once, here, and everything that measures takes it as it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Literal, TypeAlias
@@ -12,16 +12,20 @@ from fpserver.errors import InvalidRequest
 from fpserver.terms import Group
 
 Metric: TypeAlias = Literal["euclidean", "cosine"]
-DEFAULT_WEIGHTS: Mapping[
-    Group, float
-] = {  # what finds tracks of one album best (docs/decisions/0028), all counting
+DEFAULT_WEIGHTS = {  # what finds tracks of one album best (docs/decisions/0028), all counting
     Group.TEMPORAL: 1.0,
     Group.SPECTRAL: 2.0,
     Group.RHYTHM: 0.5,
     Group.TONAL: 0.5,
     Group.TIMBRE: 2.0,
 }
+
 METRICS: tuple[Metric, ...] = ("euclidean", "cosine")
+
+
+def usual(groups: Collection[Group]) -> dict[Group, float]:
+    """The weights of whoever says none, where there are only these groups."""
+    return {group: weight for group, weight in DEFAULT_WEIGHTS.items() if group in groups}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 from fpserver.errors import InvalidRequest
 from fpserver.similar import Likeness
-from fpserver.similarity.mix import Metric, Mix
+from fpserver.similarity.mix import Metric, Mix, usual
 from fpserver.terms import Group
 
 
@@ -19,7 +19,7 @@ def likeness_of(
     """What is meant by near.
 
     Args:
-        weights: of groups; None: all that are known count alike.
+        weights: of groups; None: the usual ones of those that are known.
         metric: euclidean, cosine or dtw.
         transpose: whether tonal likeness is that of the best transposition.
         exact: whether every track is compared.
@@ -30,7 +30,7 @@ def likeness_of(
     """
     warped = metric == "dtw"
     mix = Mix(
-        weights=dict.fromkeys(known, 1.0) if weights is None else weights,
+        weights=usual(known) if weights is None else weights,
         metric="cosine" if metric == "cosine" else "euclidean",
         transpose=transpose,
     )
@@ -38,7 +38,7 @@ def likeness_of(
 
 
 def weights_in(features: Collection[Group] | Mapping[Group, float] | None) -> dict[Group, float] | None:
-    """The weights above 0 that a body's `features` gives; None: all alike.
+    """The weights above 0 that a body's `features` gives; None: the usual ones.
 
     Raises:
         InvalidRequest: there are none.
@@ -53,7 +53,7 @@ def weights_in(features: Collection[Group] | Mapping[Group, float] | None) -> di
 
 
 def weights_of(features: str | None) -> dict[Group, float] | None:
-    """The weights that a query's `features` gives, as `timbre:2,rhythm`; None: all alike.
+    """The weights that a query's `features` gives, as `timbre:2,rhythm`; None: the usual ones.
 
     Raises:
         InvalidRequest: a group is unknown, named twice, or its weight is none.

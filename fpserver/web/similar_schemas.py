@@ -15,7 +15,10 @@ TrackId = Annotated[int, Meta(ge=1, le=2**28 - 1)]
 Weight = Annotated[float, Meta(ge=0, le=1000)]
 GroupWeights = Annotated[
     dict[Group, Weight] | list[Group],
-    Meta(description="groups of descriptors that count, or the weight of each; left out: all alike"),
+    Meta(
+        description="groups of descriptors that count, or the weight of each; left out: temporal 1, spectral 2, "
+        "rhythm ½, tonal ½, timbre 2"
+    ),
 ]
 Key = Annotated[
     str, Meta(pattern=r"^[A-Ga-g]#? ([Mm]ajor|[Mm]inor)$", description="estimated key, as `A minor`")
@@ -26,7 +29,7 @@ Features = Annotated[
         min_length=1,
         max_length=MAX_FEATURES_CHARS,
         description="groups of descriptors, with weights if they differ: `timbre,rhythm` or `timbre:2,rhythm:0.5`; of "
-        "temporal, spectral, rhythm, tonal, timbre. Default: all that the catalogue is described by, equally",
+        "temporal, spectral, rhythm, tonal, timbre. Default: temporal 1, spectral 2, rhythm ½, tonal ½, timbre 2",
     ),
 ]
 Metric = Annotated[
