@@ -208,11 +208,9 @@ class FactRanges(Request, frozen=True, kw_only=True):
         return {name: bound for name, bound in bounds.items() if bound != (None, None)}
 
 
-class TracksQuery(FactRanges, frozen=True, kw_only=True):
-    """Which tracks to list."""
+class Filters(FactRanges, frozen=True, kw_only=True):
+    """Which tracks: those that agree with everything given. Letter case makes no difference."""
 
-    cursor: Annotated[str, Meta(description="`next_cursor` of the page before")] | None = None
-    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE, description="most tracks in the answer")] = 50
     q: (
         Annotated[
             str,
@@ -224,11 +222,18 @@ class TracksQuery(FactRanges, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    status: TrackStatus | None = None
     genre: Filter | None = None
     artist: Filter | None = None
     external_id: Filter | None = None
     isrc: Filter | None = None
+
+
+class TracksQuery(Filters, frozen=True, kw_only=True):
+    """Which tracks to list."""
+
+    cursor: Annotated[str, Meta(description="`next_cursor` of the page before")] | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE, description="most tracks in the answer")] = 50
+    status: TrackStatus | None = None
     batch_id: BatchId | None = None
 
 

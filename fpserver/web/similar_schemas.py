@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from fpserver.terms import Group, Sieve
-from fpserver.web.schemas import MAX_FILTER_CHARS, Answer, FactRanges, Filter, Request
+from fpserver.web.schemas import Answer, Filter, Filters, Request
 
 MAX_FEATURES_CHARS = 200
 MAX_SEGMENT_HITS = 50
@@ -47,25 +47,10 @@ Exact = Annotated[
 ]
 
 
-class SieveIn(FactRanges, frozen=True, kw_only=True):
-    """Which tracks may be found: those that agree with everything given. Letter case makes no difference."""
+class SieveIn(Filters, frozen=True, kw_only=True):
+    """Which tracks may be found."""
 
-    q: (
-        Annotated[
-            str,
-            Meta(
-                min_length=1,
-                max_length=MAX_FILTER_CHARS,
-                description="part of title, artist, album, external_id or isrc",
-            ),
-        ]
-        | None
-    ) = None
-    genre: Filter | None = None
-    artist: Filter | None = None
     album: Filter | None = None
-    external_id: Filter | None = None
-    isrc: Filter | None = None
     key: Key | None = None
 
     def sieve(self) -> Sieve:
