@@ -120,8 +120,8 @@ class ApartAnswer(Answer, frozen=True, kw_only=True):
     ]
 
 
-class NeighbourAnswer(ApartAnswer, frozen=True, kw_only=True):
-    """A track that is near."""
+class TrackApart(ApartAnswer, frozen=True, kw_only=True):
+    """How far a track is from what was asked about."""
 
     track_id: int
     external_id: str | None
@@ -130,6 +130,11 @@ class NeighbourAnswer(ApartAnswer, frozen=True, kw_only=True):
     album: str | None
     isrc: str | None
     genre: str | None
+
+
+class NeighbourAnswer(TrackApart, frozen=True, kw_only=True):
+    """A track that is near."""
+
     groups: Annotated[dict[str, ApartAnswer], Meta(description="the same by each group alone")]
     semitones: Annotated[
         int | None, Meta(description="with transpose=1: how much higher the track sounds, -5 to 6")
@@ -183,16 +188,9 @@ class MatrixAnswer(Answer, frozen=True, kw_only=True):
     matrix: list[list[float]]
 
 
-class SegmentAnswer(ApartAnswer, frozen=True, kw_only=True):
+class SegmentAnswer(TrackApart, frozen=True, kw_only=True):
     """A moment of a track."""
 
-    track_id: int
-    external_id: str | None
-    title: str | None
-    artist: str | None
-    album: str | None
-    isrc: str | None
-    genre: str | None
     start_s: Annotated[float, Meta(description="where the clip would begin in the track")]
     end_s: Annotated[float, Meta(description="where it would end")]
 
