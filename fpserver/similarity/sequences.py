@@ -76,6 +76,13 @@ def timbre_distance(a: Vectors, b: Vectors, *, part: bool = False) -> Aligned:
     return _aligned(cost / 2, start, end, semitones=None)
 
 
+def warm_up() -> None:
+    """Have the loops compiled, or read from where they were kept, before anybody waits for them."""
+    moments = np.eye(2, 12, dtype=np.float32)
+    chroma_distance(moments, moments)
+    chroma_distance(moments, moments, part=True)
+
+
 def _align(a: Reals, b: Reals, *, part: bool) -> tuple[float, int, int]:
     """(mean cost, first and last moment of the longer), of unit vectors."""
     short, long = (a, b) if len(a) <= len(b) else (b, a)

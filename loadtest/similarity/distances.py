@@ -29,12 +29,21 @@ MIXES = {
     TRANSPOSED: Mix(weights=DEFAULT_WEIGHTS, transpose=True),
 }
 N_RERANKED = 50
+MELODY, MELODY_TRANSPOSED, SOUND = "chroma, warped", "chroma, warped, transposed", "timbre, warped"
+RIGHT = {  # copy → the measure that is meant for such changes
+    "pitch +2 semitones": MELODY_TRANSPOSED,
+    "pitch -2 semitones": MELODY_TRANSPOSED,
+    "tempo +10 %": MELODY,
+    "tempo -10 %": MELODY,
+    "20 s excerpt": MELODY,
+    "mp3 32k": DEFAULT,
+}
 WARPED: Mapping[str, Callable[[Moments, Moments, bool], sequences.Aligned]] = {
-    "chroma, warped": lambda a, b, part: sequences.chroma_distance(a.chroma, b.chroma, part=part),
-    "chroma, warped, transposed": lambda a, b, part: sequences.chroma_distance(
+    MELODY: lambda a, b, part: sequences.chroma_distance(a.chroma, b.chroma, part=part),
+    MELODY_TRANSPOSED: lambda a, b, part: sequences.chroma_distance(
         a.chroma, b.chroma, transpose=True, part=part
     ),
-    "timbre, warped": lambda a, b, part: sequences.timbre_distance(a.timbre, b.timbre, part=part),
+    SOUND: lambda a, b, part: sequences.timbre_distance(a.timbre, b.timbre, part=part),
 }
 
 

@@ -1,5 +1,7 @@
 """Sequences: the same melody at another tempo is near; a part is found where it lies."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -147,3 +149,15 @@ def test_lengths_that_differ_too_much_are_named() -> None:
 def test_what_are_no_moments_is_refused(wrong: Vectors) -> None:
     with pytest.raises(InvalidRequest, match="moments"):
         chroma_distance(wrong, melody(1, n_moments=5))
+
+
+def test_what_is_compiled_at_the_start_is_all_that_is_needed() -> None:
+    sequences.warm_up()
+    loops: list[Any] = [sequences.banded, sequences.anywhere, sequences.difference]
+    ready = [len(each.signatures) for each in loops]
+    kept = melody(1, n_moments=30)
+    kept.flags.writeable = False
+    for part in (False, True):
+        chroma_distance(kept, melody(2, n_moments=40)[::-1], transpose=True, part=part)
+        timbre_distance(moments(1)[:, :32], moments(2)[:, :32], part=part)
+    assert [len(each.signatures) for each in loops] == ready
