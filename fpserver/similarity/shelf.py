@@ -19,7 +19,8 @@ MIN_TAIL = 4096  # vectors: so few are not worth sorting
 TAIL_SHARE = 0.02  # of the sorted ones: so many unsorted are compared with every query
 DEAD_SHARE = 0.25  # of all vectors: so many removed ones are worth clearing out
 ENOUGH_PER_K = 20  # vectors compared at least, for each that is wanted
-UNEVEN_RATIO = 4.0  # times as many, with weights or by cosine
+UNEVEN_RATIO = 4.0  # times as many, with weights: they make another order than the lists'
+COSINE_RATIO = 2.0  # times as many, by cosine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,7 @@ class Shelf:
     ) -> tuple[Vector, TrackIds, Indices]:
         """Squared distance or 1 − cosine, track and row of the nearest, nearest first."""
         best, n_best = empty_best(min(k, len(self))), 0
-        lists, enough = self.lists, self._enough(k, even=not cosine and np.ptp(weights) == 0)
+        lists, enough = self.lists, self._enough(k, weights, cosine)
         n_passing = len(self) * np.count_nonzero(passes) / max(1, len(passes))  # about
         if self._n_tail:
             bounds = np.array([0, self._n_tail])
@@ -128,10 +129,13 @@ class Shelf:
         told, track_ids, rows = best
         return told[:n_best], track_ids[:n_best], rows[:n_best]
 
-    def _enough(self, k: int, *, even: bool) -> int:
-        """How many vectors are compared: more where weights, or cosine, make another order than the lists'."""
-        grown = math.sqrt(len(self.lists) / max(1, self.lists.n_trained))
-        ratio = grown if even else UNEVEN_RATIO * grown
+    def _enough(self, k: int, weights: Vector, cosine: bool) -> int:
+        """How many vectors are compared."""
+        ratio = math.sqrt(len(self.lists) / max(1, self.lists.n_trained))
+        if cosine:
+            ratio *= COSINE_RATIO
+        if np.ptp(weights) > 0:
+            ratio *= UNEVEN_RATIO
         return max(round(ratio * self.lists.n_enough), ENOUGH_PER_K * k)
 
     def of_slots(self, wanted: Passes) -> tuple[Vectors, Indices, Indices]:
