@@ -16,8 +16,8 @@ from fpserver.similarity.scan import Indices, Passes, Slots, Stock, empty_best, 
 from fpserver.similarity.trying import tried
 from fpserver.terms import TrackIds, Vector, Vectors
 
-MIN_TAIL = 4096  # vectors: so few are not worth sorting
-TAIL_SHARE = 0.02  # of the sorted ones: so many unsorted are compared with every query
+MIN_TAIL = 1024  # vectors: so few are not worth sorting
+TAIL_SHARE = 0.01  # of the sorted ones: so many unsorted are compared with every query
 DEAD_SHARE = 0.25  # of all vectors: so many removed ones are worth clearing out
 MAX_GROWN = 1 << 15  # vectors: a tail with more is left as it is, and another begun
 ENOUGH_PER_K = 20  # vectors compared at least, for each that is wanted
