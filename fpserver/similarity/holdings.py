@@ -126,23 +126,23 @@ class Holdings:
         arrays, roster = self._roster.columns()
         spaces = {}
         for space, shelf in self._shelves.items():
-            lists, (vectors, slots, rows) = shelf.lists, shelf.tail
-            parts: Arrays = {
+            lists, tails = shelf.lists, shelf.tails
+            parts: dict[str, npt.NDArray[Any]] = {
                 "vectors": lists.vectors,
                 "slots": lists.slots,
                 "rows": lists.rows,
                 "order": lists.order,
                 "bounds": lists.bounds,
                 "centroids": lists.centroids,
-                "tail_vectors": vectors,
-                "tail_slots": slots,
-                "tail_rows": rows,
             }
+            for i, (vectors, slots, rows) in enumerate(tails):
+                parts |= {f"vectors{i}": vectors, f"slots{i}": slots, f"rows{i}": rows}
             arrays |= {f"{space}:{name}": array for name, array in parts.items()}
             spaces[space] = {
                 "size": shelf.n_dimensions,
                 "n_trained": lists.n_trained,
                 "n_enough": lists.n_enough,
+                "n_tails": len(tails),
             }
         return arrays, {"position": self.position, "roster": roster, "spaces": spaces}
 
@@ -168,12 +168,11 @@ class Holdings:
                 n_trained=told["n_trained"],
                 n_enough=told["n_enough"],
             )
-            tail = (
-                arrays[f"{space}:tail_vectors"],
-                arrays[f"{space}:tail_slots"],
-                arrays[f"{space}:tail_rows"],
-            )
-            shelf = Shelf(told["size"], exact_below=exact_below, lists=lists, tail=tail)
+            tails = [
+                (arrays[f"{space}:vectors{i}"], arrays[f"{space}:slots{i}"], arrays[f"{space}:rows{i}"])
+                for i in range(told["n_tails"])
+            ]
+            shelf = Shelf(told["size"], exact_below=exact_below, lists=lists, tails=tails)
             for slot in np.flatnonzero(~holdings._roster.alive).tolist():
                 shelf.drop(slot)
             holdings._shelves[space] = shelf

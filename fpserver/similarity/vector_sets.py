@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
 import msgpack
@@ -329,7 +330,8 @@ class VectorSets:
         return await self._nodes.demand(list(calls), timeout_s=self._timeout_s)
 
     async def _write(self, calls: Iterable[Call]) -> None:
-        for some in _pieces(list(calls), CALLS_AT_A_TIME):
+        rest = iter(calls)  # made as they are sent: together they may be large
+        while some := list(islice(rest, CALLS_AT_A_TIME)):
             await self._nodes.demand(some, timeout_s=max(self._timeout_s, WRITE_TIMEOUT_S))
 
 
