@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from fpserver import metrics
 from fpserver.errors import FpserverError, InvalidRequest, NotDescribed, Overloaded
 from fpserver.services import Services
-from fpserver.similarity import keys
+from fpserver.similarity import keys, sequences
 from fpserver.similarity.engine import MIXED, Engine, Entry
 from fpserver.similarity.engines import open_engine
 from fpserver.similarity.scales import Scales, unpack
@@ -110,6 +110,7 @@ class Neighbourhood:
                 await self._let_next_answer()
 
     async def _follow(self) -> None:
+        await asyncio.to_thread(sequences.warm_up)
         while not self._ended.is_set():
             wait_s = self.services.config.similarity.follow_s
             try:
