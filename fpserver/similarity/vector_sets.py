@@ -41,10 +41,14 @@ CALLS_AT_A_TIME = 1000  # adding a vector takes a server about a millisecond
 WRITE_TIMEOUT_S = 30.0
 STATE_AGE_S = 1.0  # what another process begins is known after this time
 SPARE = 16  # vectors fetched beyond those asked for: by angle the order is nearly that of distance
+FEW = (
+    6  # the same with a filter, which costs for each: a hundred are looked at until one passes that keeps 1 %
+)
 SPARE_RATIO = 40  # the same, where it is another order: so many times those asked for
 MIN_SPARE = 400
 SHARE_RATIO = 2  # times a set's even share of them, that it is asked for
 MIN_EFFORT = 200  # vectors that a search keeps in view (EF)
+FILTERED_EFFORT = 40  # the same with a filter: of those that pass, so that more are looked at
 EFFORT_RATIO = 2  # of those fetched from a set
 FIRST_LOOK = 200  # vectors that are looked at, at most, for each that is to pass a filter
 EVERYTHING = 1_000_000  # the most that a set is asked for, or to look at
@@ -163,9 +167,10 @@ class VectorSets:
         if exact:
             how = (space, k, radius, filter_, another_order)
             return [await self._exact(asked, query, *how) for query in asked.queries]
-        n_wanted = max(SPARE_RATIO * k, MIN_SPARE) if another_order else k + SPARE
-        of_set = min(n_wanted, max(k + SPARE, SHARE_RATIO * n_wanted // self._n_sets))
-        seen = await self._seen(space, asked.queries, radius, of_set, filter_, truth=False)
+        keeps_few = sieve is not None and bool(sieve.equal or sieve.ranges or sieve.q)
+        n_wanted = max(SPARE_RATIO * k, MIN_SPARE) if another_order else k + (FEW if keeps_few else SPARE)
+        of_set = min(n_wanted, max(k + FEW, SHARE_RATIO * n_wanted // self._n_sets))
+        seen = await self._seen(space, asked.queries, radius, of_set, filter_, keeps_few=keeps_few)
         best = [_best(of_query, n_wanted) for of_query in seen]
         vectors = await self._vectors(space, {name for names in best for name in names})
         return await think(_measured, best, vectors, k, asked)
@@ -267,15 +272,22 @@ class VectorSets:
                 yield Call(key=key, command=("VREM", key, keys.element(track_id, row)))
 
     async def _seen(
-        self, space: str, queries: Vectors, radius: float, n_wanted: int, filter_: str | None, *, truth: bool
+        self,
+        space: str,
+        queries: Vectors,
+        radius: float,
+        n_wanted: int,
+        filter_: str | None,
+        *,
+        truth: bool = False,
+        keeps_few: bool = False,
     ) -> list[list[Seen]]:
         """What each set finds for each query.
 
         With a filter a first look goes as far as one that keeps 1 % needs; sets that find too few are asked again.
         """
-        effort: tuple[str | int, ...] = (
-            ("TRUTH",) if truth else ("EF", max(MIN_EFFORT, EFFORT_RATIO * n_wanted))
-        )
+        least = FILTERED_EFFORT if keeps_few else MIN_EFFORT
+        effort: tuple[str | int, ...] = ("TRUTH",) if truth else ("EF", max(least, EFFORT_RATIO * n_wanted))
         each = [keys.vectors(set_, space) for set_ in range(self._n_sets)]
         how = ("WITHSCORES", "COUNT", n_wanted, *effort, *(("FILTER", filter_) if filter_ else ()))
         calls = [

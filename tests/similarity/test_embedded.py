@@ -197,7 +197,9 @@ async def test_what_is_forgotten_does_not_come_back_after_a_crash(
     await crashing.close()
 
 
-async def test_closing_does_not_wait_until_all_is_sorted(redis: RedisConfig, rng: np.random.Generator) -> None:
+async def test_closing_does_not_wait_until_all_is_sorted(
+    redis: RedisConfig, rng: np.random.Generator
+) -> None:
     async with open_engine(SORTED, redis) as engine:
         await filled(engine, rng)
         await engine.advance("5")
