@@ -28,6 +28,7 @@ from fpserver.similarity import saved
 from fpserver.similarity.checks import checked_entries
 from fpserver.similarity.engine import EngineStats, Entry, Found
 from fpserver.similarity.holdings import Holdings
+from fpserver.similarity.lists import Stopped
 from fpserver.similarity.scan import warm
 from fpserver.terms import Sieve, Vector, Vectors
 from fpserver.thinking import think
@@ -59,12 +60,13 @@ class Embedded:
         self._saved_position: str | None = None
         self._begun = b""  # what the file of that name says, for what is held
         self._next_save = 0.0
+        self._closing = False
 
     async def open(self) -> None:
         """Take what the file holds, if there is one that can be read."""
-        self._begun = await self._run_beside(_read_begun, self._folder)
+        self._begun = await asyncio.to_thread(_read_begun, self._folder)
         try:
-            loaded = await self._run_beside(_load, self._folder / VECTORS, self._exact_below)
+            loaded = await asyncio.to_thread(_load, self._folder / VECTORS, self._exact_below)
         except saved.Lost as reason:
             log.info("similarity.begins_empty", reason=str(reason))
         else:
@@ -73,6 +75,7 @@ class Embedded:
 
     async def close(self) -> None:
         """Write what is not written, and stop."""
+        self._closing = True
         if self._sorting:
             await asyncio.gather(self._sorting, return_exceptions=True)
         if self._saving:
@@ -90,7 +93,7 @@ class Embedded:
         self.holdings = Holdings(sizes, exact_below=self._exact_below)  # first: the old are not written now
         self._saved_position = None
         self._begun = secrets.token_hex(8).encode()
-        await self._run_beside(_forget, self._folder, self._begun)
+        await asyncio.to_thread(_forget, self._folder, self._begun)
 
     async def put(self, entries: Sequence[Entry]) -> None:
         """As `Engine.put`."""
@@ -152,6 +155,10 @@ class Embedded:
         if self._saving:
             await self._saving
 
+    def _go_on(self) -> None:
+        if self._closing:
+            raise Stopped
+
     def _sort_soon(self) -> None:
         if self._sorting is None:
             self._sorting = asyncio.create_task(self._sort(), name="similarity.sort")
@@ -161,7 +168,7 @@ class Embedded:
             while due := await think((holdings := self.holdings).sorting):
                 space, sorting, alive = due
                 start = time.monotonic()
-                lists = await self._run_beside(sorting.run, alive)
+                lists = await self._run_beside(sorting.run, alive, self._go_on)
                 if holdings is self.holdings:
                     await think(holdings.replace, space, sorting, lists)
                 log.info(
@@ -171,6 +178,8 @@ class Embedded:
                     anew=sorting.known is None,
                     seconds=round(time.monotonic() - start, 3),
                 )
+        except Stopped:
+            pass
         except Exception as error:  # what is not sorted is still found, only slower
             log.error("similarity.not_sorted", error=f"{type(error).__name__}: {error}")
         finally:
@@ -181,7 +190,7 @@ class Embedded:
         try:
             arrays, document = await think((holdings := self.holdings).columns)
             unless_written_s = 0.0 if closing else SAVE_EVERY_S / 2
-            if holdings is self.holdings and await self._run_beside(
+            if holdings is self.holdings and await asyncio.to_thread(
                 _save, self._folder, self._begun, unless_written_s, arrays, document
             ):
                 self._saved_position = document["position"]

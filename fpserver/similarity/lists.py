@@ -5,7 +5,9 @@ sample) and says which is nearest; the vectors themselves lie here, list after l
 memory, whatever weights and filters it is read with.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import faiss
 import numpy as np
@@ -14,6 +16,8 @@ from fpserver.similarity.scan import Indices, Rows, Slots, Stock
 from fpserver.terms import Vectors
 
 faiss.omp_set_num_threads(1)  # the other cores are other processes'
+
+GoOn: TypeAlias = Callable[[], None]
 
 MAX_LISTS = 8192
 LISTS_PER_ROOT = 2.5  # lists, by the root of the number of vectors
@@ -79,7 +83,11 @@ class Part:
         return taken if np.array_equal(order, self.order) else taken[:, np.argsort(self.order)[order]]
 
 
-def sort(parts: list[Part], *, known: Lists | None, n_lists: int) -> Lists:
+class Stopped(Exception):
+    """Nobody waits for the result any more."""
+
+
+def sort(parts: list[Part], *, known: Lists | None, n_lists: int, go_on: GoOn) -> Lists:
     """Sort the chosen vectors of each part into lists.
 
     Takes seconds for a million vectors; other threads run meanwhile.
@@ -88,18 +96,19 @@ def sort(parts: list[Part], *, known: Lists | None, n_lists: int) -> Lists:
         parts: vectors, and which of them are kept.
         known: lists whose centroids are taken; None: find new ones.
         n_lists: how many are found; 1: nothing to find.
+        go_on: called every second or so; raises `Stopped` when the work is to end.
     """
     n_vectors = sum(len(part.chosen) for part in parts)
     if known is not None:
         order, centroids = known.order, known.centroids
         n_trained, n_enough = known.n_trained, known.n_enough
     elif n_lists > 1:
-        order, centroids = _learned(parts, n_vectors, n_lists)
+        order, centroids = _learned(parts, n_vectors, n_lists, go_on)
         n_trained, n_enough = n_vectors, 0
     else:
         order, n_trained, n_enough = np.arange(len(parts[0].order)), 0, 0
         centroids = np.empty((0, len(order)), np.float32)
-    listed = [_nearest(part, order, centroids) for part in parts]
+    listed = [_nearest(part, order, centroids, go_on) for part in parts]
     sizes = np.bincount(np.concatenate(listed), minlength=max(1, len(centroids)))
     bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     sorted_lists = Lists(
@@ -114,11 +123,12 @@ def sort(parts: list[Part], *, known: Lists | None, n_lists: int) -> Lists:
     )
     free = bounds[:-1].copy()  # by list: where its next vector goes
     for part, lists in zip(parts, listed, strict=True):
+        go_on()
         _move(part, lists, sorted_lists, free)
     return sorted_lists
 
 
-def _learned(parts: list[Part], n_vectors: int, n_lists: int) -> tuple[Indices, Vectors]:
+def _learned(parts: list[Part], n_vectors: int, n_lists: int, go_on: GoOn) -> tuple[Indices, Vectors]:
     """Which dimensions vary most, and centroids of vectors like these, dimensions in that order."""
     rng = np.random.default_rng(SEED)
     share = min(1.0, SAMPLE_PER_LIST * n_lists / n_vectors)
@@ -126,28 +136,35 @@ def _learned(parts: list[Part], n_vectors: int, n_lists: int) -> tuple[Indices, 
     some = [(part, rng.choice(part.chosen, round(share * len(part.chosen)), replace=False)) for part in parts]
     sample = np.concatenate([part.vectors(np.sort(which), plain) for part, which in some])
     order = np.argsort(-sample.var(axis=0), kind="stable")
-    kmeans = faiss.Kmeans(
-        len(order),
-        min(n_lists, len(sample)),
-        niter=N_ITERATIONS,
-        seed=SEED,
-        min_points_per_centroid=1,
-        max_points_per_centroid=SAMPLE_PER_LIST,
-    )
-    kmeans.train(np.ascontiguousarray(sample[:, order]))
-    return order, np.ascontiguousarray(kmeans.centroids, np.float32)
+    sample = np.ascontiguousarray(sample[:, order])
+    centroids = sample[rng.choice(len(sample), min(n_lists, len(sample)), replace=False)]
+    for _ in range(N_ITERATIONS):
+        go_on()
+        kmeans = faiss.Kmeans(
+            len(order),
+            len(centroids),
+            niter=1,
+            seed=SEED,
+            min_points_per_centroid=1,
+            max_points_per_centroid=2 * SAMPLE_PER_LIST,
+        )
+        kmeans.train(sample, init_centroids=centroids)
+        centroids = np.ascontiguousarray(kmeans.centroids, np.float32)
+    return order, centroids
 
 
-def _nearest(part: Part, order: Indices, centroids: Vectors) -> Indices:
+def _nearest(part: Part, order: Indices, centroids: Vectors, go_on: GoOn) -> Indices:
     """Which centroid is nearest to each chosen vector."""
     if len(centroids) <= 1 or not len(part.chosen):
         return np.zeros(len(part.chosen), np.int64)
     flat = faiss.IndexFlatL2(centroids.shape[1])
     flat.add(centroids)
-    pieces = (part.chosen[at : at + PIECE] for at in range(0, len(part.chosen), PIECE))
-    return np.concatenate(
-        [flat.search(np.ascontiguousarray(part.vectors(piece, order)), 1)[1][:, 0] for piece in pieces]
-    )
+    nearest = []
+    for at in range(0, len(part.chosen), PIECE):
+        go_on()
+        piece = np.ascontiguousarray(part.vectors(part.chosen[at : at + PIECE], order))
+        nearest.append(flat.search(piece, 1)[1][:, 0])
+    return np.concatenate(nearest)
 
 
 def _move(part: Part, lists: Indices, into: Lists, free: Indices) -> None:

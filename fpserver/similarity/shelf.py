@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fpserver.similarity.lists import Lists, Part, n_lists_for, sort, unsorted
+from fpserver.similarity.lists import GoOn, Lists, Part, n_lists_for, sort, unsorted
 from fpserver.similarity.scan import Indices, Passes, Slots, Stock, empty_best, scan, scan_likely
 from fpserver.similarity.trying import tried
 from fpserver.terms import TrackIds, Vector, Vectors
@@ -34,16 +34,20 @@ class Sorting:
     known: Lists | None
     n_lists: int
 
-    def run(self, alive: Passes) -> Lists:
-        """The sorted vectors of living tracks; takes seconds, anywhere."""
+    def run(self, alive: Passes, go_on: GoOn) -> Lists:
+        """The sorted vectors of living tracks; takes seconds, anywhere.
+
+        Raises:
+            Stopped: `go_on` has.
+        """
         plain = np.arange(len(self.lists.order))
         every = [(self.lists.stock, self.lists.order), *((tail, plain) for tail in self.tails)]
         parts = [
             Part(stock=stock, order=order, chosen=np.flatnonzero(alive[stock[1]])) for stock, order in every
         ]
-        lists = sort(parts, known=self.known, n_lists=self.n_lists)
+        lists = sort(parts, known=self.known, n_lists=self.n_lists, go_on=go_on)
         if self.known is None and len(lists.centroids) > 1:
-            return replace(lists, n_enough=tried(lists, alive))
+            return replace(lists, n_enough=tried(lists, alive, go_on))
         return lists
 
 

@@ -6,7 +6,7 @@ their space evenly, it is many. So some of the sorted vectors are asked for, exa
 
 import numpy as np
 
-from fpserver.similarity.lists import Lists
+from fpserver.similarity.lists import GoOn, Lists
 from fpserver.similarity.scan import Best, Passes, empty_best, scan, scan_likely
 
 N_TRIED = 150  # vectors that are asked for
@@ -17,7 +17,7 @@ STEP = 1.3  # times as many, until it is enough
 SEED = 77
 
 
-def tried(lists: Lists, alive: Passes) -> int:
+def tried(lists: Lists, alive: Passes, go_on: GoOn) -> int:
     """So many of these vectors are to be compared; takes seconds for a million."""
     rng = np.random.default_rng(SEED)
     chosen = rng.choice(len(lists), min(N_TRIED, len(lists)), replace=False)
@@ -27,6 +27,7 @@ def tried(lists: Lists, alive: Passes) -> int:
     k = min(K + 1, len(lists))
 
     def exactly(i: int) -> set[tuple[int, int]]:
+        go_on()
         best, query = empty_best(k), lists.vectors[i]
         return _pairs(best, scan(lists.stock, alive, slots, everything, query, ones, False, best, 0))
 

@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
@@ -41,12 +41,17 @@ CALLS_AT_A_TIME = 1000  # adding a vector takes a server about a millisecond
 WRITE_TIMEOUT_S = 30.0
 STATE_AGE_S = 1.0  # what another process begins is known after this time
 SPARE = 16  # vectors fetched beyond those asked for: by angle the order is nearly that of distance
+FEW = (
+    6  # the same with a filter, which costs for each: a hundred are looked at until one passes that keeps 1 %
+)
 SPARE_RATIO = 40  # the same, where it is another order: so many times those asked for
 MIN_SPARE = 400
 SHARE_RATIO = 2  # times a set's even share of them, that it is asked for
 MIN_EFFORT = 200  # vectors that a search keeps in view (EF)
+FILTERED_EFFORT = 40  # the same with a filter: of those that pass, so that more are looked at
 EFFORT_RATIO = 2  # of those fetched from a set
-FILTER_EFFORT = 1_000_000  # vectors that are looked at, at most, until enough of them pass
+FIRST_LOOK = 200  # vectors that are looked at, at most, for each that is to pass a filter
+EVERYTHING = 1_000_000  # the most that a set is asked for, or to look at
 LINKS = 16  # of a vector to its neighbours (M)
 BUILD_EFFORT = 200  # vectors in view when one is added
 MEASURED_AT_A_TIME = 4096
@@ -163,9 +168,10 @@ class VectorSets:
         if exact:
             how = (space, k, radius, filter_, another_order)
             return [await self._exact(asked, query, *how) for query in asked.queries]
-        n_wanted = max(SPARE_RATIO * k, MIN_SPARE) if another_order else k + SPARE
-        of_set = min(n_wanted, max(k + SPARE, SHARE_RATIO * n_wanted // self._n_sets))
-        seen = await self._seen(space, asked.queries, radius, of_set, filter_, truth=False)
+        keeps_few = sieve is not None and bool(sieve.equal or sieve.ranges or sieve.q)
+        n_wanted = max(SPARE_RATIO * k, MIN_SPARE) if another_order else k + (FEW if keeps_few else SPARE)
+        of_set = min(n_wanted, max(k + FEW, SHARE_RATIO * n_wanted // self._n_sets))
+        seen = await self._seen(space, asked.queries, radius, of_set, filter_, keeps_few=keeps_few)
         best = [_best(of_query, n_wanted) for of_query in seen]
         vectors = await self._vectors(space, {name for names in best for name in names})
         return await think(_measured, best, vectors, k, asked)
@@ -269,21 +275,36 @@ class VectorSets:
                 yield Call(key=key, command=("VREM", key, element(track_id, row)))
 
     async def _seen(
-        self, space: str, queries: Vectors, radius: float, n_wanted: int, filter_: str | None, *, truth: bool
+        self,
+        space: str,
+        queries: Vectors,
+        radius: float,
+        n_wanted: int,
+        filter_: str | None,
+        *,
+        truth: bool = False,
+        keeps_few: bool = False,
     ) -> list[list[Seen]]:
-        """What each set finds for each query."""
-        effort: tuple[str | int, ...] = (
-            ("TRUTH",) if truth else ("EF", max(MIN_EFFORT, EFFORT_RATIO * n_wanted))
-        )
-        passing = ("FILTER", filter_, "FILTER-EF", FILTER_EFFORT) if filter_ else ()
+        """What each set finds for each query.
+
+        With a filter a first look goes as far as one that keeps 1 % needs; sets that find too few are asked again.
+        """
+        least = FILTERED_EFFORT if keeps_few else MIN_EFFORT
+        effort: tuple[str | int, ...] = ("TRUTH",) if truth else ("EF", max(least, EFFORT_RATIO * n_wanted))
         each = [self._keys.vectors(set_, space) for set_ in range(self._n_sets)]
-        how = ("WITHSCORES", "COUNT", n_wanted, *effort, *passing)
+        how = ("WITHSCORES", "COUNT", n_wanted, *effort, *(("FILTER", filter_) if filter_ else ()))
         calls = [
             Call(key=key, command=("VSIM", key, "FP32", lift(query, radius), *how))
             for query in queries
             for key in each
         ]
-        replies = [_seen(reply) for reply in await self._ask(calls)]
+        far = FIRST_LOOK * n_wanted
+        replies = [_seen(reply) for reply in await self._ask(_as_far(calls, far) if filter_ else calls)]
+        again = [i for i, seen in enumerate(replies) if filter_ and len(seen.names) < n_wanted]
+        for i, reply in zip(
+            again, await self._ask(_as_far([calls[i] for i in again], EVERYTHING)), strict=True
+        ):
+            replies[i] = _seen(reply)
         return [replies[at : at + self._n_sets] for at in range(0, len(replies), self._n_sets)]
 
     async def _exact(
@@ -297,7 +318,7 @@ class VectorSets:
         another_order: bool,
     ) -> Found:
         """The nearest, certainly: as many are fetched as it takes."""
-        n_wanted = FILTER_EFFORT if another_order else k + SPARE
+        n_wanted = EVERYTHING if another_order else k + SPARE
         while True:
             (of_query,) = await self._seen(space, query[None], radius, n_wanted, filter_, truth=True)
             names = _best(of_query, n_wanted)
@@ -364,6 +385,11 @@ async def open_engine(
 def json_of(sizes: Mapping[str, int]) -> bytes:
     """Sizes by space, as the state has them."""
     return msgspec.json.encode(dict(sizes))
+
+
+def _as_far(calls: Sequence[Call], far: int) -> list[Call]:
+    """The same, with a limit to the vectors that are looked at."""
+    return [replace(call, command=(*call.command, "FILTER-EF", far)) for call in calls]
 
 
 def _seen(reply: list[bytes]) -> Seen:

@@ -195,3 +195,16 @@ async def test_what_is_forgotten_does_not_come_back_after_a_crash(
     async with open_engine(SORTED, redis) as engine:
         assert await engine.position() is None
     await crashing.close()
+
+
+async def test_closing_does_not_wait_until_all_is_sorted(
+    redis: RedisConfig, rng: np.random.Generator
+) -> None:
+    async with open_engine(SORTED, redis) as engine:
+        await filled(engine, rng)
+        await engine.advance("5")
+    async with open_engine(SORTED, redis) as engine:
+        assert (await engine.stats()).n_vectors == {SEGMENTS: N_TRACKS * PER_TRACK}
+        await engine.put([track(rng, 5)])
+        await engine.settled()
+        assert (await engine.stats()).n_tracks == N_TRACKS

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from fpserver.config import RedisConfig, SimilarityConfig
 from fpserver.errors import ConfigInvalid, StoreUnavailable
+from fpserver.similarity import vector_sets
 from fpserver.similarity.engine import Entry
 from fpserver.similarity.lifted import lift, lowered, radius_of
 from fpserver.similarity.vector_filters import _number, _written
 from fpserver.similarity.vector_keys import Keys
 from fpserver.similarity.vector_sets import open_engine
 from fpserver.store.connect import Client, open_store, shared_url
-from fpserver.terms import Metadata, fold
+from fpserver.terms import Metadata, Sieve, fold
 from loadtest.redis8 import redis8
 
 KEYS = Keys("near")
@@ -99,6 +100,26 @@ async def test_another_number_of_sets_begins_anew_and_leaves_nothing_behind(redi
             assert await engine.position() is None
             await engine.begin({"timbre": 4})
             assert [key async for key in client.scan_iter()] == [KEYS.state(0).encode()]
+
+
+async def test_a_filter_that_few_pass_is_asked_again(
+    redis8_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_sets, "FIRST_LOOK", 1)
+    monkeypatch.setattr(vector_sets, "MIN_EFFORT", 5)
+    similarity = SimilarityConfig(engine="vector_sets", url=redis8_url, n_sets=2)
+    async with (
+        open_engine(similarity, RedisConfig()) as engine,
+        open_store(RedisConfig(url=redis8_url)) as client,
+    ):
+        await client.flushall()
+        await engine.begin({"timbre": 4})
+        tracks = entries(300)
+        await engine.put(tracks)
+        rare = Sieve(without=frozenset(range(1, 300)) - {7, 120, 211})
+        (found,) = await engine.nearest("timbre", tracks[0].vectors["timbre"][:1], k=9, sieve=rare)
+        assert set(found.track_id.tolist()) <= {7, 120, 211, 300}
+        assert len(found.track_id) == 9
 
 
 async def test_a_broken_off_replacement_leaves_no_vector_that_cannot_be_removed(redis8_url: str) -> None:
