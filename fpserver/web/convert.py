@@ -6,7 +6,6 @@ from typing import Any
 from msgspec import UNSET
 
 from fpserver.identify import Identification, IdentifiedMatch
-from fpserver.mapping import Chosen, MapResult
 from fpserver.terms import ENDED, Batch, DescriptionStatus, Track, TrackStatus
 from fpserver.web.schemas import (
     BatchAnswer,
@@ -18,12 +17,10 @@ from fpserver.web.schemas import (
     TrackAnswer,
     TrackError,
 )
-from fpserver.web.similar_schemas import MapAnswer, MapPoint
 
 SHOWN = tuple(
     status for status in TrackStatus if status is not TrackStatus.DELETING
 )  # a batch forgets what is deleted
-MAP_FACTS = ("tempo_bpm", "loudness_db", "onset_rate_hz", "centroid_hz")  # that points of a map are told with
 
 
 def identification(found: Identification, *, request_id: str, explain: bool) -> IdentifyAnswer:
@@ -127,33 +124,6 @@ def _item_error(error: dict[str, object]) -> ItemError:
         code=str(error.get("code", "internal")),
         message=str(error.get("message", "")),
         track_id=track_id if isinstance(track_id, int) else None,
-    )
-
-
-def map_of(chosen: Chosen, drawn: MapResult, *, request_id: str) -> MapAnswer:
-    """A map, by track id."""
-    columns = (chosen.track_ids.tolist(), *drawn.points.T.tolist(), chosen.pictured)
-    points = [
-        MapPoint(
-            track_id=track_id,
-            x=round(x, 5),
-            y=round(y, 5),
-            title=shown.metadata.title,
-            artist=shown.metadata.artist,
-            album=shown.metadata.album,
-            genre=shown.metadata.genre,
-            key=shown.key,
-            **{fact: shown.facts.get(fact) for fact in MAP_FACTS},
-        )
-        for track_id, x, y, shown in zip(*columns, strict=True)
-    ]
-    return MapAnswer(
-        request_id=request_id,
-        n_tracks=len(points),
-        points=points,
-        n_neighbors=drawn.n_neighbors,
-        left_out=list(chosen.left_out),
-        seconds=round(drawn.seconds, 3),
     )
 
 

@@ -13,7 +13,7 @@ from fpserver import errors, mapping
 from fpserver.errors import FpserverError, InvalidRequest
 from fpserver.mapping import Chosen, MapOptions, MapResult
 from fpserver.thinking import think
-from fpserver.web import convert, streams
+from fpserver.web import streams
 from fpserver.web.answers import answer, to_json
 from fpserver.web.contract import Body, Reply, speaks
 from fpserver.web.door import DOOR, REQUEST_ID, Door
@@ -21,12 +21,13 @@ from fpserver.web.errors import body_of
 from fpserver.web.likeness import weights_in
 from fpserver.web.media import JSON, MSGPACK
 from fpserver.web.reading import no_query, read_document
-from fpserver.web.similar_schemas import MapAnswer, MapProgress, MapRequest
+from fpserver.web.similar_schemas import MapAnswer, MapPoint, MapProgress, MapRequest
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
+MAP_FACTS = ("tempo_bpm", "loudness_db", "onset_rate_hz", "centroid_hz")  # that points of a map are told with
 LOOK_EVERY_S = 0.25  # for progress, and whether the client is still there
 USUAL_LIMIT = 1000
 WAYS = ("track_ids", "like", "filter")
@@ -134,11 +135,37 @@ def _options(asked: MapRequest) -> MapOptions:
 
 
 def _document(request: web.Request, chosen: Chosen, drawn: MapResult) -> bytes:
-    return to_json(convert.map_of(chosen, drawn, request_id=request[REQUEST_ID]))
+    return to_json(_map_of(request, chosen, drawn))
 
 
 def _answer(request: web.Request, chosen: Chosen, drawn: MapResult) -> web.Response:
-    return answer(request, convert.map_of(chosen, drawn, request_id=request[REQUEST_ID]))
+    return answer(request, _map_of(request, chosen, drawn))
+
+
+def _map_of(request: web.Request, chosen: Chosen, drawn: MapResult) -> MapAnswer:
+    columns = (chosen.track_ids.tolist(), *drawn.points.T.tolist(), chosen.pictured)
+    points = [
+        MapPoint(
+            track_id=track_id,
+            x=round(x, 5),
+            y=round(y, 5),
+            title=shown.metadata.title,
+            artist=shown.metadata.artist,
+            album=shown.metadata.album,
+            genre=shown.metadata.genre,
+            key=shown.key,
+            **{fact: shown.facts.get(fact) for fact in MAP_FACTS},
+        )
+        for track_id, x, y, shown in zip(*columns, strict=True)
+    ]
+    return MapAnswer(
+        request_id=request[REQUEST_ID],
+        n_tracks=len(points),
+        points=points,
+        n_neighbors=drawn.n_neighbors,
+        left_out=list(chosen.left_out),
+        seconds=round(drawn.seconds, 3),
+    )
 
 
 async def _while_there(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
