@@ -300,6 +300,7 @@ def page(found: Mapping[str, Any]) -> str:
                     if "load_s" in of_stock
                     else "."
                 ),
+                *((of_stock["note"],) if "note" in of_stock else ()),
                 "",
                 "| asked | recall@10 | p50 | p95 | exact p50 | exact p95 | CPU | exact CPU | times faster |",
                 "|---|---|---|---|---|---|---|---|---|",
