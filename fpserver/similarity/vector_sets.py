@@ -51,7 +51,7 @@ MIN_EFFORT = 200  # vectors that a search keeps in view (EF)
 FILTERED_EFFORT = 40  # the same with a filter: of those that pass, so that more are looked at
 EFFORT_RATIO = 2  # of those fetched from a set
 FIRST_LOOK = 200  # vectors that are looked at, at most, for each that is to pass a filter
-EVERYTHING = 1_000_000  # the most that a set is asked for, or to look at
+EVERYTHING = 1_000_000  # the most that a set is asked for
 LINKS = 16  # of a vector to its neighbours (M)
 BUILD_EFFORT = 200  # vectors in view when one is added
 MEASURED_AT_A_TIME = 4096
@@ -287,7 +287,7 @@ class VectorSets:
     ) -> list[list[Seen]]:
         """What each set finds for each query.
 
-        With a filter a first look goes as far as one that keeps 1 % needs; sets that find too few are asked again.
+        With a filter a first look goes as far as one that keeps 1 % needs; sets that find too few compare all.
         """
         least = FILTERED_EFFORT if keeps_few else MIN_EFFORT
         effort: tuple[str | int, ...] = ("TRUTH",) if truth else ("EF", max(least, EFFORT_RATIO * n_wanted))
@@ -298,12 +298,11 @@ class VectorSets:
             for query in queries
             for key in each
         ]
-        far = FIRST_LOOK * n_wanted
-        replies = [_seen(reply) for reply in await self._ask(_as_far(calls, far) if filter_ else calls)]
-        again = [i for i, seen in enumerate(replies) if filter_ and len(seen.names) < n_wanted]
-        for i, reply in zip(
-            again, await self._ask(_as_far([calls[i] for i in again], EVERYTHING)), strict=True
-        ):
+        looks = ("FILTER-EF", FIRST_LOOK * n_wanted) if filter_ and not truth else ()
+        replies = [_seen(reply) for reply in await self._ask(_with(calls, looks))]
+        short = [i for i, seen in enumerate(replies) if looks and len(seen.names) < n_wanted]
+        again = _with([calls[i] for i in short], ("TRUTH",))
+        for i, reply in zip(short, await self._ask(again), strict=True):
             replies[i] = _seen(reply)
         return [replies[at : at + self._n_sets] for at in range(0, len(replies), self._n_sets)]
 
@@ -387,9 +386,9 @@ def json_of(sizes: Mapping[str, int]) -> bytes:
     return msgspec.json.encode(dict(sizes))
 
 
-def _as_far(calls: Sequence[Call], far: int) -> list[Call]:
-    """The same, with a limit to the vectors that are looked at."""
-    return [replace(call, command=(*call.command, "FILTER-EF", far)) for call in calls]
+def _with(calls: Sequence[Call], words: tuple[str | int, ...]) -> list[Call]:
+    """The same, with something more."""
+    return [replace(call, command=(*call.command, *words)) for call in calls]
 
 
 def _seen(reply: list[bytes]) -> Seen:
