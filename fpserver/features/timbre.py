@@ -2,6 +2,7 @@
 
 `librosa.feature.mfcc` (orthonormal DCT-II of the mel bands in dB) and `librosa.feature.delta` (slope of a straight line
 through nine frames; the first and last four frames have the slope of the nearest nine).
+In the vector, what is more than 60 dB below the loudest cell counts as so much below: docs/decisions/0028-measures.md.
 """
 
 import numpy as np
@@ -12,6 +13,7 @@ from fpserver.features.banks import cosines
 from fpserver.features.tonal import mean_and_covariance
 from fpserver.terms import Vector
 
+MAX_BELOW_LOUDEST_DB = 60.0  # what is lower is taken for this: lossy coding leaves nothing of it
 HALF_WIDTH_FRAMES = 4  # of a slope
 
 Rows = npt.NDArray[np.float32]  # (n_frames, n_columns)
@@ -19,7 +21,7 @@ Rows = npt.NDArray[np.float32]  # (n_frames, n_columns)
 
 def timbre_of(mel_db: Rows, sounding: npt.NDArray[np.bool_]) -> Vector:
     """Means, and the upper triangle of the covariance, of the frames that sound."""
-    coefficients = mfcc_of(mel_db)
+    coefficients = mfcc_of(np.maximum(mel_db, mel_db.max() - np.float32(MAX_BELOW_LOUDEST_DB)))
     both = np.concatenate([coefficients, deltas_of(coefficients)], axis=1)
     mean, covariance = mean_and_covariance(both[sounding])
     return np.concatenate([mean, covariance[np.triu_indices(2 * N_MFCC)]]).astype(np.float32)

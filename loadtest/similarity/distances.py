@@ -36,7 +36,7 @@ RIGHT = {  # copy → the measure that is meant for such changes
     "tempo +10 %": MELODY,
     "tempo -10 %": MELODY,
     "20 s excerpt": MELODY,
-    "mp3 32k": DEFAULT,
+    "mp3 32k": Group.TONAL.value,
 }
 WARPED: Mapping[str, Callable[[Moments, Moments, bool], sequences.Aligned]] = {
     MELODY: lambda a, b, part: sequences.chroma_distance(a.chroma, b.chroma, part=part),

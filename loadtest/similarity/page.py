@@ -24,7 +24,8 @@ COPIES = """
 
 Share of copies whose original is nearest of all tracks (rank 1); tracks that share material with it are no candidates.
 The shortest tracks as wholes, changed by resampling and FFmpeg's atempo; excerpts are 20 s from anywhere at most 25 dB
-below the track's level. Warping compares the nearest {n} by "{first}" anew, an excerpt as a part.
+below the track's level. MP3 at 32 kbit/s cuts off the highs, which spectral, timbre and plain MFCC means hear, and with
+them the default mix. Warping compares the nearest {n} by "{first}" anew, an excerpt as a part.
 **Bold**: at least {target:.0%}.
 
 """
