@@ -240,7 +240,7 @@ def _entry(
         return None
     spaces: dict[str, Vectors] = {group.value: vector[None] for group, vector in embedded.items()}
     if embedded and len(embedded) == len(scales.groups):
-        spaces[MIXED] = scales.mixed(embedded)[None]
+        spaces[MIXED] = scales.searched(embedded)[None]
     if moments is not None and len(moments):
         spaces[SEGMENTS] = scales.embed_moments(moments.timbre)
     return Entry(

@@ -118,7 +118,7 @@ async def choose_for_map(
     """
     near = near_by.near
     wanted_mix = Mix(weights=mix or usual(near.scales.groups))
-    weights = near.scales.weights(wanted_mix)
+    weights = near.scales.search_weights(wanted_mix)
     if ids is not None:
         wanted = list(ids)
     elif like is not None:
@@ -127,7 +127,7 @@ async def choose_for_map(
         )
         wanted = [like, *found][:limit]
     else:
-        middle = np.zeros((1, len(weights)), np.float32)
+        middle = np.zeros((1, near.scales.sizes()[MIXED]), np.float32)
         (nearest,) = await near.engine.nearest(
             MIXED, middle, k=limit, weights=weights, sieve=sieve, exact=True
         )
@@ -148,8 +148,10 @@ async def choose_for_map(
     )
 
 
-def _weighted(vectors: Sequence[Vector], weights: Vector) -> Vectors:
+def _weighted(vectors: Sequence[Vector], weights: Vector | None) -> Vectors:
     """Vectors between which plain distances are those of the mix; dimensions that do not count are left out."""
+    rows = np.array(vectors, np.float32).reshape(len(vectors), -1)
+    if weights is None or not len(rows):
+        return rows
     counts = weights > 0
-    rows = np.array(vectors, np.float32).reshape(len(vectors), len(weights))
     return np.ascontiguousarray(rows[:, counts] * np.sqrt(weights[counts]))

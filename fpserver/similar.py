@@ -195,12 +195,7 @@ def _question(
     if len(shares) == 1:
         (group,) = shares
         return group.value, embedded[group].astype(np.float32), None
-    weights = scales.weights(mix)
-    query = np.zeros(len(weights), np.float32)
-    for group, place in scales.slices.items():
-        if group in shares:
-            query[place] = embedded[group]
-    return MIXED, query, None if np.ptp(weights) == 0 else weights
+    return MIXED, scales.searched(embedded), scales.search_weights(mix)
 
 
 def _merged(found: Sequence[Found], *, k: int) -> list[int]:

@@ -18,7 +18,7 @@ from fpserver.errors import InvalidRequest, NotDescribed
 from fpserver.similarity import learning, projections, transforms
 from fpserver.similarity.chances import Pairs, assumed, distances_of, share_farther
 from fpserver.similarity.engine import MIXED
-from fpserver.similarity.mix import Mix
+from fpserver.similarity.mix import Mix, usual
 from fpserver.similarity.projections import Projection
 from fpserver.similarity.transforms import Reals
 from fpserver.terms import SEGMENTS, Group, Vector, Vectors
@@ -108,6 +108,30 @@ class Scales:
             self._known(group)
             weights[slices[group]] = share
         return weights
+
+    def searched(self, embedded: Mapping[Group, Vector]) -> Vector:
+        """A mixed vector as engines hold it: plain distances between such vectors are those of the usual mix.
+
+        Groups that are missing are 0: only for asking, with weights that leave them out.
+        """
+        vector = np.zeros(sum(each.size for each in self.groups.values()), np.float32)
+        for group, place in self.slices.items():
+            if group in embedded:
+                vector[place] = embedded[group]
+        return vector * np.sqrt(self._usual)
+
+    def search_weights(self, mix: Mix) -> Vector | None:
+        """By what squared differences of `searched` vectors are multiplied for a mix; None: as they are.
+
+        Raises:
+            NotDescribed: the mix has a group that no track of the catalogue is described by.
+        """
+        weights = self.weights(mix) / self._usual
+        return None if np.allclose(weights, 1.0, rtol=1e-5) else weights.astype(np.float32)
+
+    @property
+    def _usual(self) -> Vector:
+        return self.weights(usual(self.groups))
 
     def similarity_of(self, distance: float, mix: Mix) -> float:
         """Share of random pairs of tracks that are farther apart than this, by this mix; 1 for a distance of 0."""

@@ -5,6 +5,7 @@ import pytest
 
 from fpserver.errors import InvalidRequest, NotDescribed
 from fpserver.similarity.measures import Mix, compare, distances, matrix, transpositions
+from fpserver.similarity.mix import usual
 from fpserver.similarity.scales import Scales
 from fpserver.similarity.transforms import turn
 from fpserver.terms import Group, Vector, Vectors
@@ -153,3 +154,24 @@ def test_a_mix_that_breaks_a_rule_is_refused(weights: dict[Group, float], metric
 def test_vectors_of_other_scales_are_refused(scales: Scales, rows: Vectors) -> None:
     with pytest.raises(InvalidRequest, match="these scales make"):
         distances(rows[0, :50], rows[:, :50], mix=MIXES[0], scales=scales)
+
+
+@pytest.mark.parametrize(
+    "mix",
+    [
+        Mix(weights=usual(Group)),
+        Mix(weights={Group.TIMBRE: 3.0, Group.RHYTHM: 1.0}),
+        Mix(weights=dict.fromkeys(Group, 1.0)),
+    ],
+)
+def test_distances_of_vectors_as_engines_hold_them_are_those_of_the_mix(
+    scales: Scales, rows: Vectors, mix: Mix
+) -> None:
+    embedded = [scales.embed(description(i)) for i in range(N)]
+    held = np.stack([scales.searched(each) for each in embedded])
+    weights = scales.search_weights(mix)
+    squared = (held - held[3]) ** 2 * (1 if weights is None else weights)
+    np.testing.assert_allclose(
+        np.sqrt(squared.sum(axis=1)), distances(rows[3], rows, mix=mix, scales=scales), atol=1e-5
+    )
+    assert (weights is None) == (mix.weights == usual(Group))
