@@ -159,7 +159,7 @@ def test_vectors_of_other_scales_are_refused(scales: Scales, rows: Vectors) -> N
 @pytest.mark.parametrize(
     "mix",
     [
-        Mix(weights=usual(Group)),
+        Mix(weights=usual(list(Group))),
         Mix(weights={Group.TIMBRE: 3.0, Group.RHYTHM: 1.0}),
         Mix(weights=dict.fromkeys(Group, 1.0)),
     ],
@@ -170,8 +170,8 @@ def test_distances_of_vectors_as_engines_hold_them_are_those_of_the_mix(
     embedded = [scales.embed(description(i)) for i in range(N)]
     held = np.stack([scales.searched(each) for each in embedded])
     weights = scales.search_weights(mix)
-    squared = (held - held[3]) ** 2 * (1 if weights is None else weights)
+    squared = (held - held[3]) ** 2 * (np.ones(held.shape[1]) if weights is None else weights)
     np.testing.assert_allclose(
         np.sqrt(squared.sum(axis=1)), distances(rows[3], rows, mix=mix, scales=scales), atol=1e-5
     )
-    assert (weights is None) == (mix.weights == usual(Group))
+    assert (weights is None) == (mix.weights == usual(list(Group)))
