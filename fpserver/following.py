@@ -57,6 +57,7 @@ class Neighbourhood:
         self._near: Near | None = None
         self._next: Near | None = None  # is being filled, to take its place
         self._since = 0.0  # when it took its place
+        self._has_looked = False  # whether anything is described
         self._turn = asyncio.Lock()
         self._ended = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
@@ -84,7 +85,7 @@ class Neighbourhood:
             NotDescribed: no track is described yet.
             Overloaded: the first engine is still being filled.
         """
-        if self._near is None and self._next is not None:
+        if self._near is None and (self._next is not None or not self._has_looked):
             raise Overloaded(
                 "who is near whom is being made ready from what is stored; try again in a moment"
             )
@@ -100,6 +101,7 @@ class Neighbourhood:
         """
         async with self._turn:
             version = await self.services.descriptions.scales_version()
+            self._has_looked = True
             if self._near is not None:
                 await self._fill_in_turn(self._near)
             if version is None or (self._near is not None and self._near.scales.version == version):
@@ -112,9 +114,9 @@ class Neighbourhood:
     async def _follow(self) -> None:
         await asyncio.to_thread(sequences.warm_up)
         while not self._ended.is_set():
-            wait_s = self.services.config.similarity.follow_s
             try:
                 await self.catch_up()
+                wait_s = self.services.config.similarity.follow_s if self._next is None else 0.0
             except FpserverError as error:
                 log.warning("following.waits", reason=error.message)
                 wait_s = AFTER_FAULT_S
@@ -122,7 +124,7 @@ class Neighbourhood:
                 log.exception("following.fault")
                 wait_s = AFTER_FAULT_S
             with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s if self._next is None else 0.0):
+                async with asyncio.timeout(wait_s):
                     await self._ended.wait()
 
     async def _begin_next(self, version: str) -> None:
@@ -149,8 +151,8 @@ class Neighbourhood:
         old, self._near, self._next = self._near, self._next, None
         assert self._near is not None
         self._since = time.monotonic()
-        n_tracks = (await self._near.engine.stats()).n_tracks
-        log.info("following.engine_is_ready", version=self._near.scales.version, n_tracks=n_tracks)
+        log.info("following.engine_is_ready", version=self._near.scales.version)
+        await self._measure(self._near)
         if old is not None:
             if not old.engine.shared:  # of a shared one others may still ask
                 await old.engine.begin({})
@@ -188,17 +190,21 @@ class Neighbourhood:
         if position is None or replace(position, change=0) != begun:
             await near.engine.begin(near.scales.sizes())
             position = begun
+        n_before = position.change
         while changes := await self.services.tracks.changes(after=position.change, limit=AT_ONCE):
             await self._copy(near, [track_id for track_id, _ in changes])
             position = replace(begun, change=changes[-1][1])
             await near.engine.advance(msgspec.json.encode(position).decode())
             if time.monotonic() > give_up:
                 return False
-        if near is self._near or self._near is None:
-            stats = await near.engine.stats()
-            metrics.SIMILAR_TRACKS.set(stats.n_tracks)
-            metrics.SIMILAR_VECTORS.set(sum(stats.n_vectors.values()))
+        if near is self._near and position.change > n_before:
+            await self._measure(near)
         return True
+
+    async def _measure(self, near: Near) -> None:
+        stats = await near.engine.stats()
+        metrics.SIMILAR_TRACKS.set(stats.n_tracks)
+        metrics.SIMILAR_VECTORS.set(sum(stats.n_vectors.values()))
 
     async def _copy(self, near: Near, track_ids: Sequence[int]) -> None:
         """What these tracks are now, into the engine."""

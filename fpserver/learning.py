@@ -5,13 +5,12 @@ same scales. Learning anew changes all distances a little; it happens whenever t
 """
 
 import asyncio
-from dataclasses import replace
 
 import structlog
 
 from fpserver.services import Services
 from fpserver.similarity import keys
-from fpserver.similarity.scales import learn, unpack
+from fpserver.similarity.scales import learn
 from fpserver.terms import Group, Vector, Vectors
 
 log = structlog.get_logger()
@@ -34,15 +33,10 @@ async def learn_if_grown(services: Services) -> bool:
         StoreUnavailable: repeat it later.
     """
     n_tracks = await services.tracks.n_changed()
-    if not n_tracks or n_tracks < GROWN * await _n_learned(services):
+    if not n_tracks or n_tracks < GROWN * await services.descriptions.n_learned():
         return False
     async with services.descriptions.turn(keys.LEARNING, for_s=LEARNING_S) as mine:
         return mine and await _learn(services, n_tracks)
-
-
-async def _n_learned(services: Services) -> int:
-    packed = await services.descriptions.scales()
-    return 0 if packed is None else unpack(packed).n_tracks
 
 
 async def _learn(services: Services, n_tracks: int) -> bool:
@@ -58,8 +52,7 @@ async def _learn(services: Services, n_tracks: int) -> bool:
     if not described:
         return False
     scales = await asyncio.to_thread(learn, described, moments[:MAX_MOMENTS], seed=SEED)
-    scales = replace(scales, n_tracks=n_tracks)
-    await services.descriptions.put_scales(scales.pack(), version=scales.version)
+    await services.descriptions.put_scales(scales.pack(), version=scales.version, n_tracks=n_tracks)
     log.info("learning.learned", n_tracks=n_tracks, n_learned=len(described), version=scales.version)
     return True
 

@@ -1,7 +1,7 @@
 """Every key of descriptions, so that the store can be read with this page at hand.
 
     fp:{7}:d:<track_id>     hash     a track's description: a field per part (codec.py)
-    fp:similarity:scales    hash     what was learned from the catalogue (scales.py), and its version
+    fp:similarity:scales    hash     what was learned (scales.py), its version, and n_tracks that there were
     fp:similarity:learning  string   there while somebody learns; it expires
     fp:similarity:filling   string   there while somebody fills an engine that all share; it expires
     fp:similarity:engines   set      names of engines that all share and that hold something

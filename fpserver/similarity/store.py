@@ -92,13 +92,21 @@ class Descriptions:
         packed: bytes | None = await self._ask("HGET", keys.SCALES, "scales")
         return packed
 
-    async def put_scales(self, packed: bytes, *, version: str) -> None:
+    async def n_learned(self) -> int:
+        """How many tracks there were when scales were learned last; 0: never.
+
+        Raises:
+            StoreUnavailable: the store did not answer.
+        """
+        return int(await self._ask("HGET", keys.SCALES, "n_tracks") or 0)
+
+    async def put_scales(self, packed: bytes, *, version: str, n_tracks: int) -> None:
         """Keep what was learned, in the place of what there was.
 
         Raises:
             StoreUnavailable: the store did not answer; repeat it.
         """
-        await self._ask("HSET", keys.SCALES, "version", version, "scales", packed)
+        await self._ask("HSET", keys.SCALES, "version", version, "n_tracks", n_tracks, "scales", packed)
 
     async def name_engine(self, name: str) -> None:
         """Note that an engine of this name is, or was, filled on the server that all processes share."""

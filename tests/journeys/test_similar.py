@@ -145,6 +145,7 @@ async def test_the_copy_outlives_its_process(services: Services) -> None:
 
 
 async def test_what_cannot_be_compared_is_said(near_by: Neighbourhood, tmp_path: Path) -> None:
+    await near_by.catch_up()
     with pytest.raises(NotDescribed, match="no track is described yet"):
         await similar.like_track(near_by, 1, ALL, k=1, sieve=EVERY)
     ids = await filled(near_by, SONGS)

@@ -112,5 +112,6 @@ async def test_one_of_many_has_the_turn_until_it_ends(descriptions: Descriptions
 
 async def test_what_was_learned_is_kept_as_it_was(descriptions: Descriptions) -> None:
     assert (await descriptions.scales(), await descriptions.scales_version()) == (None, None)
-    await descriptions.put_scales(b"\x00learned", version="7")
+    await descriptions.put_scales(b"\x00learned", version="7", n_tracks=12)
     assert (await descriptions.scales(), await descriptions.scales_version()) == (b"\x00learned", "7")
+    assert await descriptions.n_learned() == 12
