@@ -3,6 +3,7 @@
 Whether a track is described is for the catalogue to say; what lies here of a track that is not, is nothing.
 """
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -52,14 +53,7 @@ class Descriptions:
         if not wanted or not track_ids:
             return {track_id: {} for track_id in track_ids}
         replies = await self._demand([self._call(track_id, "HMGET", *wanted) for track_id in track_ids])
-        return {
-            track_id: {
-                group: vector
-                for group, packed in zip(wanted, reply, strict=True)
-                if (vector := codec.unpack_vector(packed)) is not None
-            }
-            for track_id, reply in zip(track_ids, replies, strict=True)
-        }
+        return await asyncio.to_thread(_vectors_of, track_ids, wanted, replies)
 
     async def moments(self, track_ids: Sequence[int]) -> dict[int, Moments]:
         """The moments of those tracks that have some; one round trip per node.
@@ -68,11 +62,7 @@ class Descriptions:
             StoreUnavailable: a shard did not answer.
         """
         replies = await self._demand([self._call(track_id, "HGET", SEGMENTS) for track_id in track_ids])
-        return {
-            track_id: moments
-            for track_id, packed in zip(track_ids, replies, strict=True)
-            if (moments := codec.unpack_moments(packed)) is not None
-        }
+        return await asyncio.to_thread(_moments_of, track_ids, replies)
 
     async def scales_version(self) -> str | None:
         """The version of what was learned last; None: nothing yet.
@@ -146,3 +136,24 @@ class Descriptions:
 
     async def _demand(self, calls: Sequence[Call]) -> list[Any]:
         return await self._nodes.demand(calls, timeout_s=self._timeout_s)
+
+
+def _vectors_of(
+    track_ids: Sequence[int], groups: Sequence[Group], replies: Sequence[Sequence[bytes | None]]
+) -> dict[int, dict[Group, Vector]]:
+    return {
+        track_id: {
+            group: vector
+            for group, packed in zip(groups, reply, strict=True)
+            if (vector := codec.unpack_vector(packed)) is not None
+        }
+        for track_id, reply in zip(track_ids, replies, strict=True)
+    }
+
+
+def _moments_of(track_ids: Sequence[int], replies: Sequence[bytes | None]) -> dict[int, Moments]:
+    return {
+        track_id: moments
+        for track_id, packed in zip(track_ids, replies, strict=True)
+        if (moments := codec.unpack_moments(packed)) is not None
+    }

@@ -12,6 +12,7 @@ from fpserver.errors import InvalidRequest
 from fpserver.similar import Likeness, Neighbour, PairReport
 from fpserver.similarity.measures import Apart
 from fpserver.terms import Group, Vectors
+from fpserver.thinking import think
 from fpserver.web.answers import answer, preferred
 from fpserver.web.clips import received_clip
 from fpserver.web.contract import AUDIO_BODY, Body, Reply, form, speaks
@@ -136,7 +137,7 @@ async def matrix(request: web.Request) -> web.StreamResponse:
     writer = _MsgpackMatrix() if kind == MSGPACK else _JsonMatrix()
     await response.write(writer.head(head, len(asked.track_ids)))
     async for block in _chained(first, blocks):
-        await response.write(writer.rows(block))
+        await response.write(await think(writer.rows, block))
     await response.write(writer.end())
     return response
 
