@@ -48,6 +48,16 @@ async def services(client: Client, store_config: RedisConfig, redis8_url: str) -
         yield services
 
 
+@pytest.fixture(autouse=True)
+def only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies look at the catalogue when a test says so, and not by themselves."""
+
+    async def never(self: Neighbourhood) -> None:
+        await self._ended.wait()
+
+    monkeypatch.setattr(Neighbourhood, "_follow", never)
+
+
 async def nearest(near_by: Neighbourhood, track_id: int) -> list[int]:
     found = await similar.like_track(near_by, track_id, TIMBRE, k=10, sieve=Sieve())
     return [each.track.track_id for each in found]
