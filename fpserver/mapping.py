@@ -7,10 +7,10 @@ from time import perf_counter
 import numpy as np
 
 from fpserver import metrics, similar
+from fpserver.comparable import Likeness
 from fpserver.errors import InvalidRequest
 from fpserver.following import Neighbourhood, is_described
 from fpserver.services import Services
-from fpserver.similar import Likeness
 from fpserver.similarity.coordinates import Metric, Points, neighbors_used
 from fpserver.similarity.engine import MIXED
 from fpserver.similarity.mix import Mix, usual

@@ -21,7 +21,9 @@ JOURNEYS = {
     "descriptions",
     "learning",
     "following",
+    "comparable",
     "similar",
+    "apart",
     "segments",
     "mapping",
 }

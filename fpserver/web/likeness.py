@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Mapping
 
+from fpserver.comparable import Likeness
 from fpserver.errors import InvalidRequest
-from fpserver.similar import Likeness
 from fpserver.similarity.mix import Metric, Mix, usual
 from fpserver.terms import Group
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from fpserver import following, segments, similar
+from fpserver.comparable import Likeness
 from fpserver.config import Config, RedisConfig
 from fpserver.following import Neighbourhood
 from fpserver.services import Services, open_services
-from fpserver.similar import Likeness
 from fpserver.similarity import keys
 from fpserver.similarity.mix import Mix
 from fpserver.store.connect import Client, open_store, shared_url

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fpserver import segments, similar
+from fpserver import apart, segments, similar
 from fpserver.audio.encode import encode
+from fpserver.comparable import Likeness
 from fpserver.config import RedisConfig
 from fpserver.errors import (
     AudioSilent,
@@ -21,7 +22,6 @@ from fpserver.errors import (
 )
 from fpserver.following import Neighbourhood
 from fpserver.services import Services
-from fpserver.similar import Likeness
 from fpserver.similarity.mix import Mix
 from fpserver.store.connect import Client, shared_url
 from fpserver.terms import Group, Metadata, Samples, Sieve, Submission
@@ -158,7 +158,7 @@ async def test_what_cannot_be_compared_is_said(near_by: Neighbourhood, tmp_path:
     with pytest.raises(TrackNotFound, match="no track 999"):
         await similar.like_track(near_by, 999, ALL, k=1, sieve=EVERY)
     with pytest.raises(TrackNotFound, match="no track 999"):
-        await similar.pair(near_by, ids["song 0"], 999)
+        await apart.pair(near_by, ids["song 0"], 999)
     with pytest.raises(AudioSilent):
         await similar.like_clip(near_by, clip_file(tmp_path, silence(5.0)), ALL, k=1, sieve=EVERY)
 
@@ -170,16 +170,16 @@ async def test_a_track_that_lacks_a_group_is_compared_by_the_others(near_by: Nei
     assert by_timbre[0].track.track_id == ids["song 5"]
     with pytest.raises(NotDescribed, match="not described by rhythm"):
         await similar.like_track(near_by, some["bare"], only(Group.RHYTHM), k=1, sieve=EVERY)
-    report = await similar.pair(near_by, some["bare"], ids["song 5"])
+    report = await apart.pair(near_by, some["bare"], ids["song 5"])
     assert set(report.euclidean.groups) == {Group.TIMBRE, Group.TONAL}
     assert report.not_warped is not None and not report.warped
 
 
 async def test_a_pair_is_compared_by_every_measure(near_by: Neighbourhood) -> None:
     ids = await filled(near_by, SONGS | {"noise": noise(1, 14.0)})
-    same = await similar.pair(near_by, ids["song 0"], ids["song 0"])
+    same = await apart.pair(near_by, ids["song 0"], ids["song 0"])
     assert same.euclidean.whole.distance == 0 and same.euclidean.whole.similarity == 1
-    other = await similar.pair(near_by, ids["song 0"], ids["noise"])
+    other = await apart.pair(near_by, ids["song 0"], ids["noise"])
     assert other.euclidean.whole.distance > 0.5 and other.warped["timbre"].distance > 0.1
     assert other.transposed is not None
     assert other.transposed.groups[Group.TONAL].distance <= other.euclidean.groups[Group.TONAL].distance
@@ -187,7 +187,7 @@ async def test_a_pair_is_compared_by_every_measure(near_by: Neighbourhood) -> No
 
 async def test_a_matrix_is_symmetric_and_agrees_with_the_neighbours(near_by: Neighbourhood) -> None:
     ids = list((await filled(near_by, SONGS)).values())
-    blocks = [block async for block in similar.matrix(near_by, ids, ALL, as_similarity=False)]
+    blocks = [block async for block in apart.matrix(near_by, ids, ALL, as_similarity=False)]
     whole = np.concatenate(blocks)
     assert whole.shape == (6, 6)
     np.testing.assert_array_equal(whole, whole.T)
@@ -196,7 +196,7 @@ async def test_a_matrix_is_symmetric_and_agrees_with_the_neighbours(near_by: Nei
     by_id = {each.track.track_id: each.distance for each in found}
     np.testing.assert_allclose([by_id[each] for each in ids[1:]], whole[0, 1:], rtol=1e-4)
     likenesses = np.concatenate(
-        [block async for block in similar.matrix(near_by, ids, ALL, as_similarity=True)]
+        [block async for block in apart.matrix(near_by, ids, ALL, as_similarity=True)]
     )
     assert np.all(np.diag(likenesses) == 1) and likenesses.min() >= 0
 
@@ -205,12 +205,12 @@ async def test_a_matrix_is_refused_that_cannot_be_made(near_by: Neighbourhood) -
     ids = await filled(near_by, SONGS | {"short": SONGS["song 0"][: 5 * RATE_HZ]})
     warped = Likeness(mix=ALL.mix, warped=True)
     with pytest.raises(LengthsDiffer, match="14 s"):
-        async for _ in similar.matrix(near_by, list(ids.values()), warped, as_similarity=False):
+        async for _ in apart.matrix(near_by, list(ids.values()), warped, as_similarity=False):
             pass
     with pytest.raises(InvalidRequest, match="more than once"):
-        await anext(similar.matrix(near_by, [ids["short"]] * 2, ALL, as_similarity=False))
+        await anext(apart.matrix(near_by, [ids["short"]] * 2, ALL, as_similarity=False))
     with pytest.raises(InvalidRequest, match="2001 tracks, at most 2000"):
-        await anext(similar.matrix(near_by, list(range(1, 2002)), ALL, as_similarity=False))
+        await anext(apart.matrix(near_by, list(range(1, 2002)), ALL, as_similarity=False))
 
 
 async def test_a_noisy_clip_is_found_where_it_was_cut(near_by: Neighbourhood, tmp_path: Path) -> None:

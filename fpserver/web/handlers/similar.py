@@ -7,9 +7,11 @@ from time import perf_counter
 import msgpack
 from aiohttp import web
 
-from fpserver import errors, similar
+from fpserver import apart, errors, similar
+from fpserver.apart import PairReport
+from fpserver.comparable import Likeness
 from fpserver.errors import InvalidRequest
-from fpserver.similar import Likeness, Neighbour, PairReport
+from fpserver.similar import Neighbour
 from fpserver.similarity.measures import Apart
 from fpserver.terms import Group, Vectors
 from fpserver.thinking import think
@@ -92,7 +94,7 @@ async def pair(request: web.Request) -> web.StreamResponse:
     """Compare two tracks: by all groups that both are described by, by each alone, and moment by moment."""
     no_query(request)
     a, b = track_id(request, "a"), track_id(request, "b")
-    report = await similar.pair(request.app[DOOR].neighbourhood, a, b)
+    report = await apart.pair(request.app[DOOR].neighbourhood, a, b)
     return answer(request, _pair(request, a, b, report))
 
 
@@ -121,7 +123,7 @@ async def matrix(request: web.Request) -> web.StreamResponse:
     likeness = likeness_of(
         weights_in(asked.features), metric=asked.metric, transpose=asked.transpose, known=_known(request)
     )
-    blocks = similar.matrix(
+    blocks = apart.matrix(
         door.neighbourhood, asked.track_ids, likeness, as_similarity=asked.values == "similarity"
     )
     first = await anext(blocks)  # what is wrong is said before the answer begins
@@ -226,7 +228,7 @@ def _neighbours(
                 **metadata_fields(each.track),
                 distance=round(each.distance, DIGITS),
                 similarity=round(each.similarity, DIGITS),
-                groups={group.value: _apart(apart) for group, apart in each.groups.items()},
+                groups={group.value: _apart(by_group) for group, by_group in each.groups.items()},
                 semitones=each.semitones,
                 start_s=each.start_s,
                 end_s=each.end_s,
@@ -237,14 +239,14 @@ def _neighbours(
     )
 
 
-def _apart(apart: Apart) -> ApartAnswer:
-    return ApartAnswer(distance=round(apart.distance, DIGITS), similarity=round(apart.similarity, DIGITS))
+def _apart(told: Apart) -> ApartAnswer:
+    return ApartAnswer(distance=round(told.distance, DIGITS), similarity=round(told.similarity, DIGITS))
 
 
 def _pair(request: web.Request, a: int, b: int, report: PairReport) -> PairAnswer:
     groups = {
-        group.value: {"euclidean": _apart(apart), "cosine": _apart(report.cosine.groups[group])}
-        for group, apart in report.euclidean.groups.items()
+        group.value: {"euclidean": _apart(told), "cosine": _apart(report.cosine.groups[group])}
+        for group, told in report.euclidean.groups.items()
     }
     if report.transposed is not None:
         groups["tonal"]["transposed"] = _apart(report.transposed.groups[Group.TONAL])
