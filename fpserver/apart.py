@@ -105,9 +105,14 @@ async def matrix(
         if likeness.warped
         else await _mixed_blocks(services, near.scales, track_ids, likeness)
     )
-    while (block := await asyncio.to_thread(next, blocks, None)) is not None:
-        if as_similarity:
-            block = 1 - block if likeness.warped else _similarities(block, near.scales, likeness.mix)
+
+    def next_block() -> Vectors | None:
+        block = next(blocks, None)
+        if block is None or not as_similarity:
+            return block
+        return 1 - block if likeness.warped else _similarities(block, near.scales, likeness.mix)
+
+    while (block := await asyncio.to_thread(next_block)) is not None:
         yield block
 
 
@@ -136,6 +141,10 @@ async def _warped_blocks(
     for track_id in track_ids:
         if track_id not in moments:
             raise NotDescribed(f"track {track_id} has no segments, which time warping compares")
+    by_length = sorted(moments.values(), key=len)
+    await asyncio.to_thread(  # before the first row is told: whether the longest can be laid on the shortest
+        lay, by_length[0], by_length[-1], scales, likeness.mix, part=False
+    )
     whole = np.zeros((len(track_ids), len(track_ids)), np.float32)
 
     def rows() -> Iterator[Vectors]:

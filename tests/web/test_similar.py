@@ -230,5 +230,17 @@ async def test_matrices_that_cannot_be_made_are_refused(web: Web, ids: dict[str,
     )
 
 
+async def test_lengths_that_differ_are_refused_before_a_row_is_told(
+    web: Web, door: Door, ids: dict[str, int]
+) -> None:
+    short = (await add_described(door.services, {"short": SONGS["likeness 0"][: 4 * RATE_HZ]}))["short"]
+    await door.neighbourhood.catch_up()
+    body = {"track_ids": [*ids.values(), short], "metric": "dtw"}
+    await refused(await web.post("/v1/similarity/matrix", json=body), 422, "lengths_differ", "4 s and 10 s")
+    pair = await get(web, f"/v1/similarity/{ids['likeness 0']}/{short}")
+    assert pair["dtw"] == {} and "4 s" in pair["dtw_error"]
+    await web.delete(f"/v1/tracks/{short}")
+
+
 def test_every_fact_can_be_bounded_and_nothing_else() -> None:
     assert set(FactRanges.__struct_fields__) == {f"{name}_{end}" for name in FACTS for end in ("min", "max")}
