@@ -29,7 +29,7 @@ require:
 	@touch $@
 
 .venv/runtime: .venv/python locks/runtime.txt locks/build.txt pyproject.toml
-	@echo "setting up: locked dependencies into .venv (about 160 MB, once)"
+	@echo "setting up: locked dependencies into .venv (about 180 MB, once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r locks/runtime.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r locks/build.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

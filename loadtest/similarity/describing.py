@@ -52,7 +52,7 @@ def main() -> None:
                         found |= asyncio.run(_asked(server, data_dir, files))
             found["rounds"].append(rounds)
             say(str(rounds))
-    report.write("describing", found, _page(found))
+    report.write("describing", found, page(found))
 
 
 async def _ingested(server: Server, files: Sequence[Path], *, described: bool) -> dict[str, float]:
@@ -114,7 +114,7 @@ def _clip(path: Path) -> Body:
     return Body(kind="audio/wav", data=encode(samples, CLIP_HZ, container="wav"))
 
 
-def _page(found: dict[str, Any]) -> str:
+def page(found: dict[str, Any]) -> str:
     rows = "\n".join(
         f"| {i} | {each['off']['indexed_s']} | {each['on']['indexed_s']} | "
         f"{each['on']['indexed_s'] / each['off']['indexed_s']:.2f} | {each['on']['described_s']} |"

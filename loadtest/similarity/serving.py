@@ -83,10 +83,10 @@ def main() -> None:
         "learn_s": filled["learn_s"],
         **asked,
     }
-    report.write("similarity_serving", found, _page(found), out=args.out)
+    report.write("similarity_serving", found, page(found), out=args.out)
 
 
-def _made(real: Sequence[Mapping[Group, Vector]], n_tracks: int) -> Iterator[Made]:
+def made_tracks(real: Sequence[Mapping[Group, Vector]], n_tracks: int) -> Iterator[Made]:
     rng = np.random.default_rng(SEED)
     for _ in range(n_tracks):
         one, other = rng.choice(len(real), 2, replace=False)
@@ -98,7 +98,7 @@ def _made(real: Sequence[Mapping[Group, Vector]], n_tracks: int) -> Iterator[Mad
         )
 
 
-def _facts(vectors: Mapping[Group, Vector]) -> dict[str, float]:
+def facts_of(vectors: Mapping[Group, Vector]) -> dict[str, float]:
     facts = {}
     for group, layout in LAYOUT.items():
         for dimension, value in zip(layout, vectors[group].tolist(), strict=True):
@@ -114,7 +114,7 @@ async def _fill(config: Config, real: Sequence[Mapping[Group, Vector]], n_tracks
     tempi: list[float] = []
     async with open_services(config, pool_processes=0) as services:
         waiting: list[Made] = []
-        for made in _made(real, n_tracks):
+        for made in made_tracks(real, n_tracks):
             waiting.append(made)
             tempi.append(float(made.vectors[Group.RHYTHM][0]))
             if len(waiting) == AT_ONCE:
@@ -145,7 +145,7 @@ async def _put(services: Services, made: Sequence[Made], n_before: int) -> list[
         await services.descriptions.put(track_id, Description(vectors=each.vectors, facts={}))
         parts = [group.value for group in Group]
         await services.undescribed.mark_described(
-            track_id, parts, facts=_facts(each.vectors), key=None, version=VERSION, now=1.0
+            track_id, parts, facts=facts_of(each.vectors), key=None, version=VERSION, now=1.0
         )
 
     await asyncio.gather(*(put(track_id, each) for track_id, each in zip(ids, made, strict=True)))
@@ -202,7 +202,7 @@ async def _waited(session: aiohttp.ClientSession, track_id: int, question: Mappi
     return ms
 
 
-def _page(found: Mapping[str, Any]) -> str:
+def page(found: Mapping[str, Any]) -> str:
     rows = "\n".join(
         f"| {name} | {each['p50_ms']} | {each['p95_ms']} | {each['p99_ms']} | "
         f"{'yes' if each['p95_ms'] <= WITHIN_MS else 'no'} |"
