@@ -191,18 +191,17 @@ def _compared(
     mix: Mix,
 ) -> list[Neighbour]:
     """Each of the others beside what was asked about, by group; nearest first."""
-    neighbours = []
-    for track, theirs in others:
-        apart = measures.compare(embedded, theirs, mix=mix, scales=scales)
-        neighbours.append(
-            Neighbour(
-                track=track,
-                distance=apart.whole.distance,
-                similarity=apart.whole.similarity,
-                groups=apart.groups,
-                semitones=apart.semitones,
-            )
+    compared = measures.compare_all(embedded, [theirs for _, theirs in others], mix=mix, scales=scales)
+    neighbours = [
+        Neighbour(
+            track=track,
+            distance=apart.whole.distance,
+            similarity=apart.whole.similarity,
+            groups=apart.groups,
+            semitones=apart.semitones,
         )
+        for (track, _), apart in zip(others, compared, strict=True)
+    ]
     return sorted(neighbours, key=lambda each: (each.distance, each.track.track_id))
 
 

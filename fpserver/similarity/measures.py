@@ -5,7 +5,7 @@ the squared distances of its groups, or the mix is one vector and its cosine cou
 as far from b as b from a, to the last bit. Transposed, tonal vectors are as near as the best of twelve turns.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -27,6 +27,7 @@ __all__ = [
     "Metric",
     "Mix",
     "compare",
+    "compare_all",
     "distances",
     "matrix",
     "transpositions",
@@ -98,21 +99,41 @@ def compare(a: Mapping[Group, Vector], b: Mapping[Group, Vector], *, mix: Mix, s
     Raises:
         NotDescribed: one of them, or the catalogue, lacks a group of the mix.
     """
+    return compare_all(a, [b], mix=mix, scales=scales)[0]
+
+
+def compare_all(
+    a: Mapping[Group, Vector], others: Sequence[Mapping[Group, Vector]], *, mix: Mix, scales: Scales
+) -> list[Comparison]:
+    """A track beside each of several others; as `compare`, in a fraction of the time."""
     for group in mix.shares:
-        for which, vectors in (("first", a), ("second", b)):
-            if group not in vectors:
-                raise NotDescribed(f"the {which} track is not described by {group.value}")
-    first, second = (_whole(vectors, mix, scales) for vectors in (a, b))
+        if group not in a:
+            raise NotDescribed(f"the first track is not described by {group.value}")
+        if not all(group in other for other in others):
+            raise NotDescribed(f"the second track is not described by {group.value}")
+    if not others:
+        return []
+    first = _whole(a, mix, scales)
+    rows = np.stack([_whole(other, mix, scales) for other in others])
 
-    def apart(part: Mix) -> Apart:
-        distance = float(distances(first, second[None], mix=part, scales=scales)[0])
-        return Apart(distance=distance, similarity=scales.similarity_of(distance, part))
+    def apart(part: Mix) -> list[Apart]:
+        told = distances(first, rows, mix=part, scales=scales)
+        likenesses = scales.similarities_of(told, part)
+        pairs = zip(told.tolist(), likenesses.tolist(), strict=True)
+        return [Apart(distance=distance, similarity=similarity) for distance, similarity in pairs]
 
-    semitones = None
-    if mix.transpose and Group.TONAL in mix.shares:
-        semitones = int(transpositions(a[Group.TONAL], b[Group.TONAL][None])[1][0])
+    whole = apart(mix)
     groups = {group: apart(mix.of(group)) for group in mix.shares}
-    return Comparison(whole=apart(mix), groups=groups, semitones=semitones)
+    semitones: list[int | None] = [None] * len(others)
+    if mix.transpose and Group.TONAL in mix.shares:
+        place = scales.slices[Group.TONAL]
+        semitones = transpositions(first[place], rows[:, place])[1].tolist()
+    return [
+        Comparison(
+            whole=whole[i], groups={group: told[i] for group, told in groups.items()}, semitones=semitones[i]
+        )
+        for i in range(len(others))
+    ]
 
 
 def matrix(rows: Vectors, *, mix: Mix, scales: Scales) -> Iterator[Vectors]:
