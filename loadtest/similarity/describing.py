@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,12 @@ from fpserver.web.client import Client
 from loadtest import report
 from loadtest.accuracy.run import say
 from loadtest.ingest_rate import make_mp3
-from loadtest.scale.asking import Body, one_by_one
+from loadtest.scale.asking import Body, Reply, one_by_one
 from loadtest.server import Server, serving
 
 ROUNDS = 3
 CLIP_S, CLIP_HZ = 10.0, 22_050
-N_CLIPS = 120
+AT_ONCE = 5  # clips, between two looks at what still waits
 OFF = {f"FPSERVER_FEATURES__{part.upper()}": "false" for part in PARTS}
 
 
@@ -84,19 +85,17 @@ async def _n_undescribed(session: aiohttp.ClientSession) -> int:
 async def _asked(server: Server, data_dir: Path, files: Sequence[Path]) -> dict[str, Any]:
     """Milliseconds of clips while all tracks are described again, and when nothing is."""
     bodies = [_clip(path) for path in files]
-    bodies = [bodies[i % len(bodies)] for i in range(N_CLIPS)]
-    await one_by_one(server.address, bodies[:10])
+    await one_by_one(server.address, bodies[:AT_ONCE])
     again = (sys.executable, "-m", "fpserver", "describe", "--data", str(data_dir), "--again", "--leave")
     await asyncio.to_thread(subprocess.run, again, check=True, capture_output=True)
-    busy, n_left = [], 0
+    beside: list[Reply] = []
+    coming = cycle(bodies)
     async with aiohttp.ClientSession(server.address) as session:
-        for body in bodies:
-            busy += await one_by_one(server.address, [body])
-        n_left = await _n_undescribed(session)
-    await _all_described(server)
-    quiet = await one_by_one(server.address, bodies)
+        while await _n_undescribed(session):
+            beside += await one_by_one(server.address, list(islice(coming, AT_ONCE)))
+    alone = await one_by_one(server.address, list(islice(cycle(bodies), len(beside))))
 
-    def told(replies: Sequence[Any]) -> dict[str, float]:
+    def told(replies: Sequence[Reply]) -> dict[str, float]:
         ms = [1000 * reply.seconds for reply in replies]
         assert all(reply.served for reply in replies)
         return {
@@ -104,7 +103,7 @@ async def _asked(server: Server, data_dir: Path, files: Sequence[Path]) -> dict[
             "p95_ms": round(float(np.percentile(ms, 95)), 1),
         }
 
-    return {"n_clips": N_CLIPS, "beside": told(busy), "alone": told(quiet), "n_left_at_the_end": n_left}
+    return {"n_clips": len(beside), "beside": told(beside), "alone": told(alone)}
 
 
 def _clip(path: Path) -> Body:
@@ -130,9 +129,8 @@ def page(found: dict[str, Any]) -> str:
 |---|---|---|---|---|
 {rows}
 
-{found["n_clips"]} clips of {CLIP_S:.0f} s as WAV, one after the other, while all tracks were described again
-({found["n_left_at_the_end"]} of {found["n_files"]} still waited when the last was answered): median
-{beside["p50_ms"]} ms, 95 % {beside["p95_ms"]}; when nothing was described: {alone["p50_ms"]} and {alone["p95_ms"]}.
+{found["n_clips"]} clips of {CLIP_S:.0f} s as WAV, one after the other, while tracks were described again: median
+{beside["p50_ms"]} ms, 95 % {beside["p95_ms"]}; as many when nothing was described: {alone["p50_ms"]} and {alone["p95_ms"]}.
 """
 
 

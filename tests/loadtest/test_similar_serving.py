@@ -63,6 +63,5 @@ def test_a_page_says_how_much_longer_indexing_takes() -> None:
         "n_clips": 120,
         "beside": wait,
         "alone": wait,
-        "n_left_at_the_end": 3,
     }
     assert "| 1 | 10.0 | 10.5 | 1.05 | 21.0 |" in describing.page(found)
