@@ -130,7 +130,8 @@ def page(found: dict[str, Any]) -> str:
 {rows}
 
 {found["n_clips"]} clips of {CLIP_S:.0f} s as WAV, one after the other, while tracks were described again: median
-{beside["p50_ms"]} ms, 95 % {beside["p95_ms"]}; as many when nothing was described: {alone["p50_ms"]} and {alone["p95_ms"]}.
+{beside["p50_ms"]} ms, 95 % {beside["p95_ms"]}; as many when nothing was described:
+{alone["p50_ms"]} and {alone["p95_ms"]}.
 """
 
 
