@@ -20,6 +20,11 @@ from fpserver.similarity.engine import Entry
 from fpserver.similarity.roster import FIELDS, KEY, SEARCHED
 from fpserver.terms import Sieve, fold
 
+OFTEN = (
+    "genre",
+    KEY,
+    "artist",
+)  # asked for most, so first: what a filter reads of a vector ends where its field does
 TRACK, TEXT = "t", "q"  # attributes: the track's id, the text that is searched
 BETWEEN = "|"  # texts that are searched together; no sign is written so
 PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789 ")
@@ -32,10 +37,12 @@ def attributes(entry: Entry) -> str:
     """Of every vector of a track, as JSON."""
     texts = {**dict(entry.metadata.items()), KEY: entry.key}
     told: dict[str, str | int | float] = {TRACK: entry.track_id}
-    told |= {_of_field(name): _digest(text) for name, text in texts.items() if text is not None}
+    digests = {name: _digest(text) for name, text in texts.items() if text is not None}
+    told |= {_of_field(name): digests[name] for name in OFTEN if name in digests}
     told |= {
         _of_fact(name): float(f"{value:.7g}") for name, value in entry.facts.items() if math.isfinite(value)
     }
+    told |= {_of_field(name): digest for name, digest in digests.items()}
     told[TEXT] = BETWEEN.join(_written(texts[name] or "") for name in SEARCHED)
     return json.dumps(told, separators=(",", ":"))
 

@@ -1,0 +1,159 @@
+"""Asking vector sets for the nearest of a query: what is asked of each set, and how far it looks.
+
+Each set gets one call of a function (vector_functions.lua), all of a node in one round trip, and what it holds likely
+comes back with it and is measured exactly: distances are true, and their order too. By distance, with a weight for
+each group or without, sets rank as distance does (lifted.py), so few are fetched; by cosine, or where weights differ
+within a group, many, as their order is another.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fpserver.similarity.checks import Asked
+from fpserver.similarity.engine import Found
+from fpserver.similarity.lifted import least_distance, lift, question, weights_of_parts
+from fpserver.similarity.vector_answers import Held, Seen, best, held, merged, nearest_of, none_found, seen
+from fpserver.similarity.vector_keys import Keys, of_element
+from fpserver.similarity.vector_state import Place
+from fpserver.store.nodes import Call, Nodes
+from fpserver.terms import Vector
+from fpserver.thinking import think
+
+FUNCTIONS = Path(__file__).with_name("vector_functions.lua").read_text(encoding="utf-8")
+
+SPARE = 16  # vectors fetched beyond those asked for: by angle the order is nearly that of distance
+FEW = 6  # the same with a filter that may keep few: a hundred are looked at until one passes that keeps 1 %
+SPARE_RATIO = 40  # the same, where it is another order: so many times those asked for
+MIN_SPARE = 400
+SHARE_RATIO = 2  # times a set's even share of them, that it is asked for
+EFFORT = 100  # vectors that a search keeps in view (EF)
+WEIGHTED_EFFORT = 200  # with weights that differ: links are between what is near without
+EFFORT_RATIO = 2  # of those fetched from a set
+FIRST_LOOK = (
+    25  # vectors whose links a filtered search follows, at most, for each that it is asked for (FILTER-EF)
+)
+EVERYTHING = 1_000_000  # the most that a set is asked for
+NAMES_PER_CALL = 1000
+MEASURED_AT_A_TIME = 4096
+AT_ONCE = 20_000  # numbers that are measured in less time than handing them to a thread takes
+GROWTH = 8  # times as many are fetched, until it is certain that none is missing
+ROUNDING = 1e-3  # by which a likeness, which has 32 bits, may mislead about a distance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A query as it is put to sets."""
+
+    raw: bytes
+    length: float
+    ranks: bool  # by how alike they seem vectors are in the order wanted
+
+
+class VectorSearch:
+    """The sets, for whoever looks for something."""
+
+    def __init__(self, nodes: Nodes, keys: Keys, *, n_sets: int, timeout_s: float) -> None:
+        self._nodes = nodes
+        self._keys = keys
+        self._n_sets = n_sets
+        self._timeout_s = timeout_s
+
+    async def likely(
+        self, place: Place, asked: Asked, *, k: int, filter_: str | None, keeps_few: bool
+    ) -> list[Found]:
+        """For each query its `k` nearest, nearly all of them."""
+        questions = [_question(query, asked, place) for query in asked.queries]
+        ranks = questions[0].ranks if questions else True
+        n_wanted = k + (FEW if keeps_few else SPARE) if ranks else max(SPARE_RATIO * k, MIN_SPARE)
+        of_set = min(n_wanted, max(k + FEW, SHARE_RATIO * n_wanted // self._n_sets))
+        least = EFFORT if asked.uniform or not ranks else WEIGHTED_EFFORT
+        words: tuple[str | int, ...] = ("COUNT", of_set, "EF", max(least, EFFORT_RATIO * of_set))
+        if filter_:
+            words = (*words, "FILTER", filter_, "FILTER-EF", FIRST_LOOK * of_set)
+        each = [self._keys.vectors(set_, place.space) for set_ in range(self._n_sets)]
+        replies = await self._ask(
+            Call.function("fpserver_vectors_near", (key,), *_encoded(("FP32", one.raw, *words)))
+            for one in questions
+            for key in each
+        )
+        answers = []
+        for i, one in enumerate(questions):
+            told = held(replies[i * self._n_sets : (i + 1) * self._n_sets], place.size)
+            if filter_ and len(told) < n_wanted:
+                of_sets = await self._compared(place, one, of_set, filter_)
+                told = await self.fetched(place, best(of_sets, n_wanted))
+            answers += await _measured(told, asked.of(asked.queries[i]), k)
+        return answers
+
+    async def certain(self, place: Place, asked: Asked, *, k: int, filter_: str | None) -> list[Found]:
+        """For each query its `k` nearest: as many are fetched as it takes."""
+        return [await self._certain(place, asked.of(query), k, filter_) for query in asked.queries]
+
+    async def fetched(self, place: Place, names: Iterable[bytes]) -> Held:
+        """The vectors of these names, as far as they are still there."""
+        by_set: list[list[bytes]] = [[] for _ in range(self._n_sets)]
+        for name in names:
+            by_set[of_element(name)[0] % self._n_sets].append(name)
+        replies = await self._ask(
+            Call.function("fpserver_vectors_fetch", (self._keys.vectors(set_, place.space),), *some)
+            for set_, of_set in enumerate(by_set)
+            for some in _pieces(of_set, NAMES_PER_CALL)
+        )
+        return held(replies, place.size)
+
+    async def _certain(self, place: Place, asked: Asked, k: int, filter_: str | None) -> Found:
+        one = _question(asked.queries[0], asked, place)
+        n_wanted = k + SPARE if one.ranks else EVERYTHING
+        while True:
+            of_sets = await self._compared(place, one, n_wanted, filter_)
+            names = [name for of_set in of_sets for name in of_set.names]
+            found = none_found()
+            for some in _pieces(names, MEASURED_AT_A_TIME):
+                (of_some,) = await _measured(await self.fetched(place, some), asked, k)
+                found = merged(found, of_some, k)
+            unseen = [of_set.likeness[-1] for of_set in of_sets if len(of_set.names) >= n_wanted]
+            if not unseen or (len(found.distance) == k and _is_beyond(max(unseen), one, place, found)):
+                return found
+            n_wanted = min(GROWTH * n_wanted, EVERYTHING)
+
+    async def _compared(self, place: Place, one: Question, n_wanted: int, filter_: str | None) -> list[Seen]:
+        """What each set finds by comparing all: work for its server's other threads, so by no function."""
+        words = ("WITHSCORES", "COUNT", n_wanted, "TRUTH", *(("FILTER", filter_) if filter_ else ()))
+        each = [self._keys.vectors(set_, place.space) for set_ in range(self._n_sets)]
+        replies = await self._ask(
+            Call(key=key, command=("VSIM", key, "FP32", one.raw, *words)) for key in each
+        )
+        return [seen(reply) for reply in replies]
+
+    async def _ask(self, calls: Iterable[Call]) -> list[Any]:
+        return await self._nodes.demand(list(calls), timeout_s=self._timeout_s)
+
+
+def _question(query: Vector, asked: Asked, place: Place) -> Question:
+    weights = None if asked.cosine else weights_of_parts(asked.weights, place.parts)
+    if weights is None:
+        return Question(raw=lift(query, place.radius, place.parts), length=1.0, ranks=False)
+    raw, length = question(query, weights, place.radius, place.parts)
+    return Question(raw=raw, length=length, ranks=True)
+
+
+def _is_beyond(likeness: float, one: Question, place: Place, found: Found) -> bool:
+    """Whether what seems less alike is farther than all that was found."""
+    least = least_distance(likeness, one.length, place.radius)
+    return least > float(found.distance[-1]) ** 2 * (1 + ROUNDING) + 1e-9
+
+
+async def _measured(told: Held, asked: Asked, k: int) -> list[Found]:
+    if told.vectors.size * len(asked.queries) <= AT_ONCE:
+        return nearest_of(told, asked, k)
+    return await think(nearest_of, told, asked, k)
+
+
+def _encoded(words: Sequence[str | int | bytes]) -> list[bytes | int]:
+    return [word.encode() if isinstance(word, str) else word for word in words]
+
+
+def _pieces(names: Sequence[bytes], size: int) -> Iterable[Sequence[bytes]]:
+    return (names[at : at + size] for at in range(0, len(names), size))
