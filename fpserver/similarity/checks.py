@@ -20,11 +20,6 @@ class Asked:
     weights: Vector
     cosine: bool
 
-    @property
-    def uniform(self) -> bool:
-        """Whether all dimensions count alike."""
-        return bool(np.all(self.weights == self.weights[0]))
-
     def of(self, query: Vector) -> "Asked":
         """The same for one query."""
         return replace(self, queries=query[None])

@@ -29,10 +29,12 @@ SPARE_RATIO = 40  # the same, where it is another order: so many times those ask
 MIN_SPARE = 400
 SHARE_RATIO = 2  # times a set's even share of them, that it is asked for
 EFFORT = 100  # vectors that a search keeps in view (EF)
-WEIGHTED_EFFORT = 200  # with weights that differ: links are between what is near without
-EFFORT_RATIO = 2  # of those fetched from a set
+FILTERED_EFFORT = 50  # the same with a filter: of those that pass, so that more are looked at
+LONE_EFFORT = 400  # the same where parts are left out: links are between what is near with all of them
+LEFT_OUT = 0.05  # of the largest weight: a part that counts less is left out
+EFFORT_RATIO = 2  # times those fetched from a set
 FIRST_LOOK = (
-    25  # vectors whose links a filtered search follows, at most, for each that it is asked for (FILTER-EF)
+    20  # vectors whose links a filtered search follows, at most, for each it is asked for (FILTER-EF)
 )
 EVERYTHING = 1_000_000  # the most that a set is asked for
 NAMES_PER_CALL = 1000
@@ -68,7 +70,8 @@ class VectorSearch:
         ranks = questions[0].ranks if questions else True
         n_wanted = k + (FEW if keeps_few else SPARE) if ranks else max(SPARE_RATIO * k, MIN_SPARE)
         of_set = min(n_wanted, max(k + FEW, SHARE_RATIO * n_wanted // self._n_sets))
-        least = EFFORT if asked.uniform or not ranks else WEIGHTED_EFFORT
+        least = FILTERED_EFFORT if keeps_few else EFFORT
+        least = LONE_EFFORT if asked.weights.min() < LEFT_OUT * asked.weights.max() else least
         words: tuple[str | int, ...] = ("COUNT", of_set, "EF", max(least, EFFORT_RATIO * of_set))
         if filter_:
             words = (*words, "FILTER", filter_, "FILTER-EF", FIRST_LOOK * of_set)
