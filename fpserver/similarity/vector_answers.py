@@ -57,10 +57,13 @@ def held(replies: Iterable[Sequence[Any]], size: int) -> Held:
     )
 
 
-def nearest_of(told: Held, asked: Asked, k: int) -> list[Found]:
-    """For each query the nearest of these vectors."""
-    each = (distances(told.vectors, query, asked.weights, asked.cosine) for query in asked.queries)
-    return [_found(told, distance, k, asked) for distance in each]
+def nearest_of(told: Held, asked: Asked, k: int) -> Found:
+    """The nearest of these vectors to the one query that is asked."""
+    (query,) = asked.queries
+    distance = distances(told.vectors, query, asked.weights, asked.cosine)
+    order = np.lexsort((told.row, told.track_id, distance))[:k]
+    true = distance if asked.cosine else np.sqrt(distance)
+    return Found(track_id=told.track_id[order], row=told.row[order], distance=true[order])
 
 
 def none_found() -> Found:
@@ -80,9 +83,3 @@ def merged(one: Found, other: Found, k: int) -> Found:
 
 def _spaced(replies: Iterable[Sequence[Any]]) -> list[tuple[bytes, bytes, bytes]]:
     return [(b"", b"", b""), *((names + b" ", lengths, raw) for names, lengths, raw in replies)]
-
-
-def _found(told: Held, distance: npt.NDArray[np.float32], k: int, asked: Asked) -> Found:
-    order = np.lexsort((told.row, told.track_id, distance))[:k]
-    true = distance if asked.cosine else np.sqrt(distance)
-    return Found(track_id=told.track_id[order], row=told.row[order], distance=true[order])

@@ -6,10 +6,10 @@ each group or without, sets rank as distance does (lifted.py), so few are fetche
 within a group, many, as their order is another.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from fpserver.similarity.checks import Asked
 from fpserver.similarity.engine import Found
@@ -20,6 +20,9 @@ from fpserver.similarity.vector_state import Place
 from fpserver.store.nodes import Call, Nodes
 from fpserver.terms import Vector
 from fpserver.thinking import think
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 FUNCTIONS = Path(__file__).with_name("vector_functions.lua").read_text(encoding="utf-8")
 
@@ -53,6 +56,15 @@ class Question:
     ranks: bool  # by how alike they seem vectors are in the order wanted
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How far sets look."""
+
+    n_wanted: int  # vectors of all sets together
+    of_set: int  # that each is asked for
+    effort: int  # that it keeps in view
+
+
 class VectorSearch:
     """The sets, for whoever looks for something."""
 
@@ -65,30 +77,32 @@ class VectorSearch:
     async def likely(
         self, place: Place, asked: Asked, *, k: int, filter_: str | None, keeps_few: bool
     ) -> list[Found]:
-        """For each query its `k` nearest, nearly all of them."""
+        """For each query its `k` nearest, nearly all of them.
+
+        With a filter the first look goes as far as one that keeps 1 % needs; where all sets together find too few, they
+        compare all.
+        """
         questions = [_question(query, asked, place) for query in asked.queries]
-        ranks = questions[0].ranks if questions else True
-        n_wanted = k + (FEW if keeps_few else SPARE) if ranks else max(SPARE_RATIO * k, MIN_SPARE)
-        of_set = min(n_wanted, max(k + FEW, SHARE_RATIO * n_wanted // self._n_sets))
-        least = FILTERED_EFFORT if keeps_few else EFFORT
-        least = LONE_EFFORT if asked.weights.min() < LEFT_OUT * asked.weights.max() else least
-        words: tuple[str | int, ...] = ("COUNT", of_set, "EF", max(least, EFFORT_RATIO * of_set))
-        if filter_:
-            words = (*words, "FILTER", filter_, "FILTER-EF", FIRST_LOOK * of_set)
-        each = [self._keys.vectors(set_, place.space) for set_ in range(self._n_sets)]
+        if not questions:
+            return []
+        look = _look(asked, k, self._n_sets, ranks=questions[0].ranks, keeps_few=keeps_few)
+        words = ("COUNT", look.of_set, "EF", look.effort)
+        filtered = ("FILTER", filter_, "FILTER-EF", FIRST_LOOK * look.of_set) if filter_ else ()
         replies = await self._ask(
-            Call.function("fpserver_vectors_near", (key,), *_encoded(("FP32", one.raw, *words)))
+            Call.function("fpserver_vectors_near", (key,), *_encoded(("FP32", one.raw, *words, *filtered)))
             for one in questions
-            for key in each
+            for key in self._sets(place)
         )
-        answers = []
-        for i, one in enumerate(questions):
-            told = held(replies[i * self._n_sets : (i + 1) * self._n_sets], place.size)
-            if filter_ and len(told) < n_wanted:
-                of_sets = await self._compared(place, one, of_set, filter_)
-                told = await self.fetched(place, best(of_sets, n_wanted))
-            answers += await _measured(told, asked.of(asked.queries[i]), k)
-        return answers
+        of_queries = list(_pieces(replies, self._n_sets))
+        answers = await _aside(
+            place.size * look.of_set * len(replies), _first_answers, of_queries, place, asked, k
+        )
+        for i, (one, (_, n_seen)) in enumerate(zip(questions, answers, strict=True)):
+            if filter_ and n_seen < look.n_wanted:
+                of_sets = await self._compared(place, one, look.of_set, filter_)
+                told = await self.fetched(place, best(of_sets, look.n_wanted))
+                answers[i] = await _measured(told, asked.of(asked.queries[i]), k), len(told)
+        return [found for found, _ in answers]
 
     async def certain(self, place: Place, asked: Asked, *, k: int, filter_: str | None) -> list[Found]:
         """For each query its `k` nearest: as many are fetched as it takes."""
@@ -114,7 +128,7 @@ class VectorSearch:
             names = [name for of_set in of_sets for name in of_set.names]
             found = none_found()
             for some in _pieces(names, MEASURED_AT_A_TIME):
-                (of_some,) = await _measured(await self.fetched(place, some), asked, k)
+                of_some = await _measured(await self.fetched(place, some), asked, k)
                 found = merged(found, of_some, k)
             unseen = [of_set.likeness[-1] for of_set in of_sets if len(of_set.names) >= n_wanted]
             if not unseen or (len(found.distance) == k and _is_beyond(max(unseen), one, place, found)):
@@ -124,11 +138,13 @@ class VectorSearch:
     async def _compared(self, place: Place, one: Question, n_wanted: int, filter_: str | None) -> list[Seen]:
         """What each set finds by comparing all: work for its server's other threads, so by no function."""
         words = ("WITHSCORES", "COUNT", n_wanted, "TRUTH", *(("FILTER", filter_) if filter_ else ()))
-        each = [self._keys.vectors(set_, place.space) for set_ in range(self._n_sets)]
         replies = await self._ask(
-            Call(key=key, command=("VSIM", key, "FP32", one.raw, *words)) for key in each
+            Call(key=key, command=("VSIM", key, "FP32", one.raw, *words)) for key in self._sets(place)
         )
         return [seen(reply) for reply in replies]
+
+    def _sets(self, place: Place) -> list[str]:
+        return [self._keys.vectors(set_, place.space) for set_ in range(self._n_sets)]
 
     async def _ask(self, calls: Iterable[Call]) -> list[Any]:
         return await self._nodes.demand(list(calls), timeout_s=self._timeout_s)
@@ -142,21 +158,40 @@ def _question(query: Vector, asked: Asked, place: Place) -> Question:
     return Question(raw=raw, length=length, ranks=True)
 
 
+def _look(asked: Asked, k: int, n_sets: int, *, ranks: bool, keeps_few: bool) -> Look:
+    n_wanted = k + (FEW if keeps_few else SPARE) if ranks else max(SPARE_RATIO * k, MIN_SPARE)
+    of_set = min(n_wanted, max(k + FEW, SHARE_RATIO * n_wanted // n_sets))
+    leaves_out = bool(asked.weights.min() < LEFT_OUT * asked.weights.max())
+    least = LONE_EFFORT if leaves_out else FILTERED_EFFORT if keeps_few else EFFORT
+    return Look(n_wanted=n_wanted, of_set=of_set, effort=max(least, EFFORT_RATIO * of_set))
+
+
 def _is_beyond(likeness: float, one: Question, place: Place, found: Found) -> bool:
     """Whether what seems less alike is farther than all that was found."""
     least = least_distance(likeness, one.length, place.radius)
     return least > float(found.distance[-1]) ** 2 * (1 + ROUNDING) + 1e-9
 
 
-async def _measured(told: Held, asked: Asked, k: int) -> list[Found]:
-    if told.vectors.size * len(asked.queries) <= AT_ONCE:
-        return nearest_of(told, asked, k)
-    return await think(nearest_of, told, asked, k)
+def _first_answers(
+    of_queries: Sequence[Sequence[Any]], place: Place, asked: Asked, k: int
+) -> list[tuple[Found, int]]:
+    """For each query its nearest, and of how many."""
+    each = [held(replies, place.size) for replies in of_queries]
+    pairs = zip(each, asked.queries, strict=True)
+    return [(nearest_of(told, asked.of(query), k), len(told)) for told, query in pairs]
+
+
+async def _measured(told: Held, asked: Asked, k: int) -> Found:
+    return await _aside(told.vectors.size, nearest_of, told, asked, k)
+
+
+async def _aside(n_numbers: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return function(*args, **kwargs) if n_numbers <= AT_ONCE else await think(function, *args, **kwargs)
 
 
 def _encoded(words: Sequence[str | int | bytes]) -> list[bytes | int]:
     return [word.encode() if isinstance(word, str) else word for word in words]
 
 
-def _pieces(names: Sequence[bytes], size: int) -> Iterable[Sequence[bytes]]:
-    return (names[at : at + size] for at in range(0, len(names), size))
+def _pieces(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
+    return (items[at : at + size] for at in range(0, len(items), size))
