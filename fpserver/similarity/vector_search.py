@@ -39,6 +39,7 @@ EFFORT_RATIO = 2  # times those fetched from a set
 FIRST_LOOK = (
     20  # vectors whose links a filtered search follows, at most, for each it is asked for (FILTER-EF)
 )
+SURE_RATIO = 2  # so many times those asked for must pass in a first look, or nearer ones may have been missed
 EVERYTHING = 1_000_000  # the most that a set is asked for
 NAMES_PER_CALL = 1000
 MEASURED_AT_A_TIME = 4096
@@ -98,7 +99,7 @@ class VectorSearch:
             place.size * look.of_set * len(replies), _first_answers, of_queries, place, asked, k
         )
         for i, (one, (_, n_seen)) in enumerate(zip(questions, answers, strict=True)):
-            if filter_ and n_seen < look.n_wanted:
+            if filter_ and n_seen < max(look.n_wanted, SURE_RATIO * k):
                 of_sets = await self._compared(place, one, look.of_set, filter_)
                 told = await self.fetched(place, best(of_sets, look.n_wanted))
                 answers[i] = await _measured(told, asked.of(asked.queries[i]), k), len(told)
