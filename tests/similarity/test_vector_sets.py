@@ -131,6 +131,77 @@ async def test_a_filter_that_few_pass_is_asked_again(
         assert len(found.track_id) == 9
 
 
+async def test_vectors_that_lie_otherwise_are_begun_anew(redis8_url: str) -> None:
+    similarity = SimilarityConfig(engine="vector_sets", url=redis8_url, n_sets=2)
+    async with (
+        open_engine(similarity, RedisConfig()) as engine,
+        open_store(RedisConfig(url=redis8_url)) as client,
+    ):
+        await client.flushall()
+        await engine.begin({"timbre": 4})
+        await engine.advance("9")
+        assert await engine.position() == "9"
+        await client.hset(KEYS.state(0), "layout", "1")
+        assert await engine.position() is None
+        await engine.begin({"timbre": 4})
+        await engine.advance("10")
+        assert await engine.position() == "10"
+
+
+async def test_functions_that_a_server_has_lost_are_loaded_again(redis8_url: str) -> None:
+    similarity = SimilarityConfig(engine="vector_sets", url=redis8_url, n_sets=2)
+    async with (
+        open_engine(similarity, RedisConfig()) as engine,
+        open_store(RedisConfig(url=redis8_url)) as client,
+    ):
+        await client.flushall()
+        await engine.begin({"timbre": 4})
+        tracks = entries(3)
+        await engine.put(tracks)
+        await client.execute_command("FUNCTION FLUSH")
+        (found,) = await engine.nearest("timbre", tracks[1].vectors["timbre"][:1], k=1)
+        assert found.track_id.tolist() == [2]
+        await client.execute_command("FUNCTION FLUSH")
+        assert set(await engine.vectors("timbre", [1, 3, 4])) == {1, 3}
+
+
+async def test_weights_of_groups_rank_as_distance_does_and_others_are_measured(
+    redis8_url: str, rng: np.random.Generator
+) -> None:
+    similarity = SimilarityConfig(engine="vector_sets", url=redis8_url, n_sets=2)
+    vectors = rng.standard_normal((3000, 10)).astype(np.float32)
+    tracks = [
+        Entry(track_id=i, metadata=Metadata(), facts={}, key=None, vectors={MIXED: vector[None]})
+        for i, vector in enumerate(vectors)
+    ]
+    async with (
+        open_engine(similarity, RedisConfig()) as engine,
+        open_store(RedisConfig(url=redis8_url)) as client,
+    ):
+        await client.flushall()
+        await engine.begin({"rhythm": 4, "timbre": 6, MIXED: 10})
+        await engine.put(tracks)
+        of_one = np.repeat([0.0, 1.0], [4, 6]).astype(np.float32)
+        of_both = np.repeat([0.2, 3.0], [4, 6]).astype(np.float32)
+        for weights in (
+            of_one,
+            of_both,
+            rng.uniform(0.3, 3, 10).astype(np.float32),
+            np.zeros(10, np.float32),
+        ):
+            hits = []
+            for query in rng.standard_normal((10, 10)).astype(np.float32):
+                told = np.sum(weights * (vectors - query) ** 2, axis=1)
+                nearest = set(np.lexsort((np.arange(3000), told))[:10].tolist())
+                found = [
+                    (await engine.nearest(MIXED, query[None], k=10, weights=weights, exact=exact))[0]
+                    for exact in (False, True)
+                ]
+                assert set(found[1].track_id.tolist()) == nearest
+                hits.append(len(set(found[0].track_id.tolist()) & nearest) if weights.any() else 10)
+            assert np.mean(hits) >= 9.5
+
+
 async def test_a_broken_off_replacement_leaves_no_vector_that_cannot_be_removed(redis8_url: str) -> None:
     similarity = SimilarityConfig(engine="vector_sets", url=redis8_url, n_sets=1)
     async with (
