@@ -34,6 +34,8 @@ from loadtest.report import RESULTS, machine, write
 from loadtest.similarity import engine_data
 
 K = 10
+NAME = "near"  # of the engine: that which is opened when none is said
+N_MOMENTS = 1_000_000
 N_QUERIES = 200
 N_EXACT = 25  # queries that are timed exactly
 MOMENTS_PER_TRACK = 200
@@ -114,7 +116,7 @@ def stocks(kept: Path, n_tracks: int, n_moments: int) -> list[Stock]:
             questions=[plain, cosine, *SIEVES],
         ),
         Stock(
-            name="moments",
+            name="moments" if n_moments == N_MOMENTS else f"moments, {n_moments:,} of them",
             space=SEGMENTS,
             vectors=moments[:whole],
             queries=near,
@@ -262,7 +264,7 @@ async def opened(engine: str, folder: Path) -> AsyncIterator[Engine]:
 
 async def reopened(folder: Path) -> dict[str, float]:
     """How long the embedded engine takes to have its file again, and how large that is."""
-    path = folder / "data" / "similarity" / "vectors"
+    path = folder / "data" / "similarity" / NAME / "vectors"
     start = time.perf_counter()
     async with open_engine(SimilarityConfig(), RedisConfig(data_dir=str(folder / "data"))):
         return {"load_s": round(time.perf_counter() - start, 2), "file_mb": round(path.stat().st_size / 1e6)}
@@ -348,7 +350,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=["embedded", "vector_sets"], default="embedded")
     parser.add_argument("--only", default="", metavar="STOCK")
     parser.add_argument("--tracks", type=int, default=100_000)
-    parser.add_argument("--moments", type=int, default=1_000_000)
+    parser.add_argument("--moments", type=int, default=N_MOMENTS)
     asked = parser.parse_args()
     for stock in stocks(asked.kept, asked.tracks, asked.moments):
         if stock.name.startswith(asked.only):
