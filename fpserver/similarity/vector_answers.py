@@ -47,14 +47,12 @@ def best(of_sets: Sequence[Seen], n_wanted: int) -> list[bytes]:
 
 
 def held(replies: Iterable[Sequence[Any]], size: int) -> Held:
-    """All that some calls have told, as one."""
+    """All that some calls have told, as one; what several tell, once."""
     names, lengths, raw = (b"".join(part) for part in zip(*_spaced(replies), strict=True))
     pairs = np.array(names.replace(b":", b" ").split(), np.int64).reshape(-1, 2)
-    return Held(
-        track_id=pairs[:, 0],
-        row=pairs[:, 1],
-        vectors=lowered(raw, np.frombuffer(lengths, "<f8"), size) if raw else np.empty((0, size), np.float32),
-    )
+    vectors = lowered(raw, np.frombuffer(lengths, "<f8"), size) if raw else np.empty((0, size), np.float32)
+    _, once = np.unique(pairs, axis=0, return_index=True)
+    return Held(track_id=pairs[once, 0], row=pairs[once, 1], vectors=vectors[once])
 
 
 def nearest_of(told: Held, asked: Asked, k: int) -> Found:

@@ -3,13 +3,16 @@
 Each set gets one call of a function (vector_functions.lua), all of a node in one round trip, and what it holds likely
 comes back with it and is measured exactly: distances are true, and their order too. By distance, with a weight for
 each group or without, sets rank as distance does (lifted.py), so few are fetched; by cosine, or where weights differ
-within a group, many, as their order is another.
+within a group, many, as their order is another. What is near by cosine may be longer or shorter than the query, so what
+is near to the query made shorter and longer is fetched, too.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
 
 from fpserver.similarity.checks import Asked
 from fpserver.similarity.engine import Found
@@ -30,6 +33,7 @@ SPARE = 16  # vectors fetched beyond those asked for: by angle the order is near
 FEW = 6  # the same with a filter that may keep few: a hundred are looked at until one passes that keeps 1 %
 SPARE_RATIO = 40  # the same, where it is another order: so many times those asked for
 MIN_SPARE = 400
+SCALES = (0.7, 1.0, 1.4)  # times a query, by cosine
 SHARE_RATIO = 2  # times a set's even share of them, that it is asked for
 EFFORT = 100  # vectors that a search keeps in view (EF)
 FILTERED_EFFORT = 50  # the same with a filter: of those that pass, so that more are looked at
@@ -38,7 +42,7 @@ LEFT_OUT = 0.05  # of the largest weight: a part that counts less is left out
 EFFORT_RATIO = 2  # times those fetched from a set
 FIRST_LOOK = 25  # vectors whose links a filtered search follows, at most, for each that it is asked for
 MOST_LINKS = 1000  # the same of all together (FILTER-EF): about 5 ms of the server's own thread
-SURE_RATIO = 2  # so many times those asked for must pass in a first look, or nearer ones may have been missed
+SURE_RATIO = 3  # so many times those asked for must pass in a first look, or nearer ones may have been missed
 EVERYTHING = 1_000_000  # the most that a set is asked for
 NAMES_PER_CALL = 1000
 MEASURED_AT_A_TIME = 4096
@@ -82,26 +86,26 @@ class VectorSearch:
         With a filter the first look goes as far as one that keeps 1 % needs; where all sets together find too few, they
         compare all.
         """
-        questions = [_question(query, asked, place) for query in asked.queries]
-        if not questions:
+        of_queries = [_questions(query, asked, place) for query in asked.queries]
+        if not of_queries:
             return []
-        look = _look(asked, k, self._n_sets, ranks=questions[0].ranks, keeps_few=keeps_few)
+        look = _look(asked, k, self._n_sets, of_queries[0], keeps_few=keeps_few)
         words = ("COUNT", look.of_set, "EF", look.effort)
         filtered = (
-            ("FILTER", filter_, "FILTER-EF", min(FIRST_LOOK * look.of_set, MOST_LINKS)) if filter_ else ()
+            ("FILTER", filter_, "FILTER-EF", min(FIRST_LOOK * (k + FEW), MOST_LINKS)) if filter_ else ()
         )
         replies = await self._ask(
             Call.function("fpserver_vectors_near", (key,), *_encoded(("FP32", one.raw, *words, *filtered)))
+            for questions in of_queries
             for one in questions
             for key in self._sets(place)
         )
-        of_queries = list(_pieces(replies, self._n_sets))
-        answers = await _aside(
-            place.size * look.of_set * len(replies), _first_answers, of_queries, place, asked, k
-        )
-        for i, (one, (_, n_seen)) in enumerate(zip(questions, answers, strict=True)):
-            if filter_ and n_seen < max(look.n_wanted, SURE_RATIO * k):
-                of_sets = await self._compared(place, one, look.of_set, filter_)
+        pieces = list(_pieces(replies, self._n_sets * len(of_queries[0])))
+        n_numbers = place.size * look.of_set * len(replies)
+        answers = await _aside(n_numbers, _first_answers, pieces, place, asked, k)
+        for i, (questions, (_, n_seen)) in enumerate(zip(of_queries, answers, strict=True)):
+            if filter_ and n_seen < max(k + SPARE, SURE_RATIO * k):
+                of_sets = await self._compared(place, questions[len(questions) // 2], look.n_wanted, filter_)
                 told = await self.fetched(place, best(of_sets, look.n_wanted))
                 answers[i] = await _measured(told, asked.of(asked.queries[i]), k), len(told)
         return [found for found, _ in answers]
@@ -123,7 +127,7 @@ class VectorSearch:
         return held(replies, place.size)
 
     async def _certain(self, place: Place, asked: Asked, k: int, filter_: str | None) -> Found:
-        one = _question(asked.queries[0], asked, place)
+        one = _questions(asked.queries[0], asked, place)[0]
         n_wanted = k + SPARE if one.ranks else EVERYTHING
         while True:
             of_sets = await self._compared(place, one, n_wanted, filter_)
@@ -152,17 +156,22 @@ class VectorSearch:
         return await self._nodes.demand(list(calls), timeout_s=self._timeout_s)
 
 
-def _question(query: Vector, asked: Asked, place: Place) -> Question:
-    weights = None if asked.cosine else weights_of_parts(asked.weights, place.parts)
+def _questions(query: Vector, asked: Asked, place: Place) -> list[Question]:
+    """What is asked for one query; as many for each."""
+    weights = weights_of_parts(asked.weights, place.parts)
     if weights is None:
-        return Question(raw=lift(query, place.radius, place.parts), length=1.0, ranks=False)
-    raw, length = question(query, weights, place.radius, place.parts)
-    return Question(raw=raw, length=length, ranks=True)
+        return [Question(raw=lift(query, place.radius, place.parts), length=1.0, ranks=False)]
+    questions = []
+    for scale in SCALES if asked.cosine else (1.0,):
+        raw, length = question(np.float32(scale) * query, weights, place.radius, place.parts)
+        questions.append(Question(raw=raw, length=length, ranks=not asked.cosine))
+    return questions
 
 
-def _look(asked: Asked, k: int, n_sets: int, *, ranks: bool, keeps_few: bool) -> Look:
-    n_wanted = k + (FEW if keeps_few else SPARE) if ranks else max(SPARE_RATIO * k, MIN_SPARE)
-    of_set = min(n_wanted, max(k + FEW, SHARE_RATIO * n_wanted // n_sets))
+def _look(asked: Asked, k: int, n_sets: int, questions: Sequence[Question], *, keeps_few: bool) -> Look:
+    n_wanted = k + (FEW if keeps_few else SPARE) if questions[0].ranks else max(SPARE_RATIO * k, MIN_SPARE)
+    even_share = n_wanted // (n_sets * len(questions))
+    of_set = min(n_wanted, max(k + FEW, SHARE_RATIO * even_share))
     leaves_out = bool(asked.weights.min() < LEFT_OUT * asked.weights.max())
     least = LONE_EFFORT if leaves_out else FILTERED_EFFORT if keeps_few else EFFORT
     return Look(n_wanted=n_wanted, of_set=of_set, effort=max(least, EFFORT_RATIO * of_set))
