@@ -21,6 +21,7 @@ from fpserver.similarity.roster import FIELDS, KEY, SEARCHED
 from fpserver.terms import Sieve, fold
 
 TRACK, TEXT = "t", "q"  # attributes: the track's id, the text that is searched
+MOST_ASKED = "tempo_bpm"  # of the facts: the first
 BETWEEN = "|"  # texts that are searched together; no sign is written so
 PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789 ")
 SIGNS = ["".join(two) for two in product("ABCDEFGHIJKLMNOP", repeat=2)]  # by byte
@@ -29,14 +30,17 @@ LARGEST = 1e15  # numbers beyond are told with an exponent
 
 
 def attributes(entry: Entry) -> str:
-    """Of every vector of a track, as JSON."""
+    """Of every vector of a track, as JSON.
+
+    Numbers are last: a filter reads a vector's attributes up to the field it asks for, and passing over a number takes
+    it some ten times as long as passing over a text.
+    """
     texts = {**dict(entry.metadata.items()), KEY: entry.key}
     told: dict[str, str | int | float] = {TRACK: entry.track_id}
     told |= {_of_field(name): _digest(text) for name, text in texts.items() if text is not None}
-    told |= {
-        _of_fact(name): float(f"{value:.7g}") for name, value in entry.facts.items() if math.isfinite(value)
-    }
     told[TEXT] = BETWEEN.join(_written(texts[name] or "") for name in SEARCHED)
+    facts = sorted(entry.facts.items(), key=lambda fact: fact[0] != MOST_ASKED)
+    told |= {_of_fact(name): float(f"{value:.7g}") for name, value in facts if math.isfinite(value)}
     return json.dumps(told, separators=(",", ":"))
 
 

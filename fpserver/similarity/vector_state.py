@@ -9,7 +9,19 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from fpserver.similarity.lifted import LAYOUT, Parts, parts_of
+
 RADIUS = b"radius:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A space, as sets hold it."""
+
+    space: str
+    size: int
+    parts: Parts
+    radius: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,20 +39,28 @@ class State:
         """Of no sets."""
         return State(n_sets=0, sizes={}, radii={}, step=0, position=None)
 
+    def place(self, space: str) -> Place | None:
+        """How sets hold a space; None: it never had a vector."""
+        if space not in self.radii:
+            return None
+        parts = parts_of(space, self.sizes)
+        return Place(space=space, size=self.sizes[space], parts=parts, radius=self.radii[space])
+
     def advanced(self, position: str) -> "State":
         """One step further."""
         return replace(self, step=self.step + 1, position=position)
 
 
 def read_state(replies: Sequence[Sequence[bytes] | Mapping[bytes, bytes]], *, n_sets: int) -> State:
-    """What the sets' states, set 0's first, say together; as if nothing was held when made for another `n_sets`."""
+    """What the sets' states, set 0's first, say together; as if nothing was held when it was made for another
+    number of sets, or lies otherwise than lifted.py says."""
     each = [_fields(reply) for reply in replies]
     first = each[0]
     if b"sizes" not in first:
         return State.nothing()
     made_for = int(first.get(b"n_sets", b"0"))
     sizes = msgspec.json.decode(first[b"sizes"], type=dict[str, int])
-    if made_for != n_sets:
+    if made_for != n_sets or int(first.get(b"layout", b"1")) != LAYOUT:
         return State(n_sets=made_for, sizes=sizes, radii={}, step=0, position=None)
     steps = [(int(fields[b"step"]), fields[b"position"].decode()) for fields in each if b"step" in fields]
     behind = min(steps) if len(steps) == n_sets else (max(steps, default=(0, ""))[0], None)

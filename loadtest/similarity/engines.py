@@ -1,10 +1,11 @@
 """How well and how fast engines find neighbours: recall against exact, times, memory.
 
-    python -m loadtest.similarity.engines KEPT [--engine embedded|vector_sets] [--only tracks|moments]
+    python -m loadtest.similarity.engines KEPT [--engine embedded|vector_sets] [--only STOCK]
         [--tracks N] [--moments N]
 
 KEPT is the folder in which `described.py` keeps descriptions of the corpus; what they are made into is said in
-`engine_data.py`. What is measured takes the place of what was measured of the same before.
+`engine_data.py`. STOCK is how a stock's name begins: "tracks", "tracks, all groups", "moments". What is measured takes
+the place of what was measured of the same before.
 """
 
 import argparse
@@ -33,6 +34,8 @@ from loadtest.report import RESULTS, machine, write
 from loadtest.similarity import engine_data
 
 K = 10
+NAME = "near"  # of the engine: that which is opened when none is said
+N_MOMENTS = 1_000_000
 N_QUERIES = 200
 N_EXACT = 25  # queries that are timed exactly
 MOMENTS_PER_TRACK = 200
@@ -60,6 +63,7 @@ class Stock:
     vectors: Vectors
     queries: Vectors
     per_track: int
+    groups: Mapping[str, int] = field(default_factory=dict)  # sizes, where vectors are of several end to end
     questions: list[Question] = field(default_factory=list)
 
     @property
@@ -100,6 +104,7 @@ def stocks(kept: Path, n_tracks: int, n_moments: int) -> list[Stock]:
             vectors=held,
             queries=asked,
             per_track=1,
+            groups={name: part.stop - part.start for name, part in parts.items()},
             questions=[plain, *weighted, cosine, *SIEVES],
         ),
         Stock(
@@ -111,7 +116,7 @@ def stocks(kept: Path, n_tracks: int, n_moments: int) -> list[Stock]:
             questions=[plain, cosine, *SIEVES],
         ),
         Stock(
-            name="moments",
+            name="moments" if n_moments == N_MOMENTS else f"moments, {n_moments:,} of them",
             space=SEGMENTS,
             vectors=moments[:whole],
             queries=near,
@@ -161,7 +166,7 @@ def truth(stock: Stock, question: Question) -> list[set[tuple[int, int]]]:
 
 async def measured(engine: Engine, stock: Stock) -> dict[str, Any]:
     """Fill an engine with a stock, and ask it everything."""
-    await engine.begin({stock.space: stock.vectors.shape[1]})
+    await engine.begin({**stock.groups, stock.space: stock.vectors.shape[1]})
     start = time.perf_counter()
     for at in range(0, stock.n_tracks, AT_A_TIME):
         await engine.put([entry(stock, i) for i in range(at, min(at + AT_A_TIME, stock.n_tracks))])
@@ -201,8 +206,7 @@ async def asked_so(engine: Engine, stock: Stock, question: Question) -> dict[str
     expected = truth(stock, question)
     await ask(0, exact=False)
     likely = [await ask(i, exact=False) for i in range(N_QUERIES)]
-    other_order = question.weights is not None or question.metric == "cosine"
-    fetches_all = other_order and not isinstance(engine, Embedded)
+    fetches_all = question.metric == "cosine" and not isinstance(engine, Embedded)
     exact = [] if fetches_all else [await ask(i, exact=True) for i in range(N_EXACT)]
     told = {
         "question": question.name,
@@ -260,7 +264,7 @@ async def opened(engine: str, folder: Path) -> AsyncIterator[Engine]:
 
 async def reopened(folder: Path) -> dict[str, float]:
     """How long the embedded engine takes to have its file again, and how large that is."""
-    path = folder / "data" / "similarity" / "vectors"
+    path = folder / "data" / "similarity" / NAME / "vectors"
     start = time.perf_counter()
     async with open_engine(SimilarityConfig(), RedisConfig(data_dir=str(folder / "data"))):
         return {"load_s": round(time.perf_counter() - start, 2), "file_mb": round(path.stat().st_size / 1e6)}
@@ -344,12 +348,12 @@ def main() -> None:
     )
     parser.add_argument("kept", type=Path)
     parser.add_argument("--engine", choices=["embedded", "vector_sets"], default="embedded")
-    parser.add_argument("--only", choices=["tracks", "moments"])
+    parser.add_argument("--only", default="", metavar="STOCK")
     parser.add_argument("--tracks", type=int, default=100_000)
-    parser.add_argument("--moments", type=int, default=1_000_000)
+    parser.add_argument("--moments", type=int, default=N_MOMENTS)
     asked = parser.parse_args()
     for stock in stocks(asked.kept, asked.tracks, asked.moments):
-        if stock.name.startswith(asked.only or ""):
+        if stock.name.startswith(asked.only):
             told = asyncio.run(run(asked.engine, stock))
             _keep(asked.engine, stock.name, told)
 
