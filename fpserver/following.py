@@ -19,8 +19,8 @@ from fpserver import metrics
 from fpserver.errors import FpserverError, InvalidRequest, NotDescribed, Overloaded
 from fpserver.services import Services
 from fpserver.similarity import keys, sequences
-from fpserver.similarity.engine import MIXED, Engine, Entry
-from fpserver.similarity.engines import open_engine
+from fpserver.similarity.engines.engine import MIXED, Engine, Entry
+from fpserver.similarity.engines.opening import open_engine
 from fpserver.similarity.scales import Scales, unpack
 from fpserver.terms import SEGMENTS, Group, Moments, Track, TrackStatus, Vector, Vectors
 

@@ -12,7 +12,7 @@ from fpserver.errors import InvalidRequest
 from fpserver.following import Neighbourhood, is_described
 from fpserver.services import Services
 from fpserver.similarity.coordinates import Metric, Points, neighbors_used
-from fpserver.similarity.engine import MIXED
+from fpserver.similarity.engines.engine import MIXED
 from fpserver.similarity.mix import Mix, usual
 from fpserver.terms import Group, Metadata, Sieve, Track, TrackIds, Vector, Vectors
 from fpserver.thinking import think

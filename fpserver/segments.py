@@ -16,7 +16,7 @@ from fpserver.comparable import existing, why_not_described
 from fpserver.describing import describe_shifted
 from fpserver.errors import InvalidRequest, NotDescribed
 from fpserver.following import Near, Neighbourhood, is_described
-from fpserver.similarity.engine import Found
+from fpserver.similarity.engines.engine import Found
 from fpserver.similarity.moments import Hit, candidates, hits
 from fpserver.terms import MOMENT_HOP_S, MOMENT_S, SEGMENTS, Sieve, Track, Vectors
 

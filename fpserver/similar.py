@@ -17,7 +17,7 @@ from fpserver.errors import NotDescribed
 from fpserver.following import Near, Neighbourhood, is_described
 from fpserver.services import Services
 from fpserver.similarity import measures
-from fpserver.similarity.engine import MIXED, Found
+from fpserver.similarity.engines.engine import MIXED, Found
 from fpserver.similarity.measures import Apart
 from fpserver.similarity.mix import Mix
 from fpserver.similarity.scales import Scales

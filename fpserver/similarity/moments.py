@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fpserver.errors import InvalidRequest
-from fpserver.similarity.engine import Found
+from fpserver.similarity.engines.engine import Found
 from fpserver.similarity.scales import Scales
 from fpserver.similarity.transforms import Reals
 from fpserver.terms import MOMENT_HOP_S, MOMENT_S, Vectors

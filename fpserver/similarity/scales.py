@@ -17,7 +17,7 @@ import numpy as np
 from fpserver.errors import InvalidRequest, NotDescribed
 from fpserver.similarity import learning, projections, transforms
 from fpserver.similarity.chances import Pairs, assumed, distances_of, share_farther
-from fpserver.similarity.engine import MIXED
+from fpserver.similarity.engines.engine import MIXED
 from fpserver.similarity.mix import Mix, usual
 from fpserver.similarity.projections import Projection
 from fpserver.similarity.transforms import Reals

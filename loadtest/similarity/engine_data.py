@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fpserver.similarity.scan import Indices
+from fpserver.similarity.engines.scan import Indices
 from fpserver.terms import Vectors
 
 SIZES = {"temporal": 6, "spectral": 16, "rhythm": 24, "tonal": 36, "timbre": 64}

@@ -24,10 +24,10 @@ import numpy.typing as npt
 
 from fpserver.config import RedisConfig, SimilarityConfig
 from fpserver.descriptors import FACTS
-from fpserver.similarity.embedded import Embedded
-from fpserver.similarity.engine import MIXED, Engine, Entry, Found
-from fpserver.similarity.engines import open_engine
-from fpserver.similarity.scan import Indices, distances
+from fpserver.similarity.engines.embedded import Embedded
+from fpserver.similarity.engines.engine import MIXED, Engine, Entry, Found
+from fpserver.similarity.engines.opening import open_engine
+from fpserver.similarity.engines.scan import Indices, distances
 from fpserver.terms import SEGMENTS, Metadata, Sieve, Vector, Vectors
 from loadtest.redis8 import find_redis8, redis8
 from loadtest.report import RESULTS, machine, write

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.signal import fftconvolve
 
 from fpserver.similarity import moments
-from fpserver.similarity.engine import Found
+from fpserver.similarity.engines.engine import Found
 from fpserver.similarity.moments import Hit
 from fpserver.similarity.scales import Scales
 from fpserver.terms import Samples, Vectors

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fpserver.config import RedisConfig, SimilarityConfig
-from fpserver.similarity.engine import Engine
-from fpserver.similarity.engines import open_engine
+from fpserver.similarity.engines.engine import Engine
+from fpserver.similarity.engines.opening import open_engine
 from fpserver.store.connect import open_store
 from loadtest.cluster import Cluster, joined
 from loadtest.redis8 import find_redis8, redis8

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fpserver.similarity.engine import Entry
+from fpserver.similarity.engines.engine import Entry
 from fpserver.terms import Sieve, Vector, Vectors, fold
 
 SEARCHED = ("title", "artist", "album", "external_id", "isrc")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from fpserver.config import RedisConfig, SimilarityConfig
-from fpserver.similarity.embedded import Embedded, open_engine
-from fpserver.similarity.engine import Entry
-from fpserver.similarity.scan import distances, scan, scan_likely
+from fpserver.similarity.engines.embedded import Embedded, open_engine
+from fpserver.similarity.engines.engine import Entry
+from fpserver.similarity.engines.scan import distances, scan, scan_likely
 from fpserver.terms import SEGMENTS, Metadata, Sieve, Vectors
 
 SIZE = 16

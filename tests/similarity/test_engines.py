@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fpserver.errors import InvalidRequest
-from fpserver.similarity.embedded import Embedded
-from fpserver.similarity.engine import MIXED, Engine, Entry, Found
+from fpserver.similarity.engines.embedded import Embedded
+from fpserver.similarity.engines.engine import MIXED, Engine, Entry, Found
 from fpserver.terms import SEGMENTS, Metadata, Sieve, Vectors
 from tests.similarity.conftest import Opening
 from tests.similarity.model import Model

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fpserver.errors import InvalidRequest
-from fpserver.similarity.engine import Found
+from fpserver.similarity.engines.engine import Found
 from fpserver.similarity.moments import MAX_HITS, candidates, hits
 from fpserver.similarity.scales import Scales
 from fpserver.terms import Vectors

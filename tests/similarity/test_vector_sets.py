@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from fpserver.config import RedisConfig, SimilarityConfig
 from fpserver.errors import ConfigInvalid, StoreUnavailable
-from fpserver.similarity import vector_search
-from fpserver.similarity.engine import MIXED, Entry
-from fpserver.similarity.lifted import (
+from fpserver.similarity.engines import vector_search
+from fpserver.similarity.engines.engine import MIXED, Entry
+from fpserver.similarity.engines.lifted import (
     least_distance,
     lift,
     lowered,
@@ -23,9 +23,9 @@ from fpserver.similarity.lifted import (
     radius_of,
     weights_of_parts,
 )
-from fpserver.similarity.vector_filters import _number, _written
-from fpserver.similarity.vector_keys import Keys
-from fpserver.similarity.vector_sets import open_engine
+from fpserver.similarity.engines.vector_filters import _number, _written
+from fpserver.similarity.engines.vector_keys import Keys
+from fpserver.similarity.engines.vector_sets import open_engine
 from fpserver.store.connect import Client, open_store, shared_url
 from fpserver.terms import SEGMENTS, Metadata, Sieve, Vectors, fold
 from loadtest.redis8 import redis8

@@ -24,12 +24,12 @@ from typing import ClassVar, ParamSpec, TypeVar
 import structlog
 
 from fpserver.config import RedisConfig, SimilarityConfig
-from fpserver.similarity import saved
-from fpserver.similarity.checks import checked_entries
-from fpserver.similarity.engine import EngineStats, Entry, Found
-from fpserver.similarity.holdings import Holdings
-from fpserver.similarity.lists import Stopped
-from fpserver.similarity.scan import warm
+from fpserver.similarity.engines import saved
+from fpserver.similarity.engines.checks import checked_entries
+from fpserver.similarity.engines.engine import EngineStats, Entry, Found
+from fpserver.similarity.engines.holdings import Holdings
+from fpserver.similarity.engines.lists import Stopped
+from fpserver.similarity.engines.scan import warm
 from fpserver.terms import Sieve, Vector, Vectors
 from fpserver.thinking import think
 

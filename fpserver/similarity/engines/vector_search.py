@@ -14,12 +14,21 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from fpserver.similarity.checks import Asked
-from fpserver.similarity.engine import Found
-from fpserver.similarity.lifted import least_distance, lift, question, weights_of_parts
-from fpserver.similarity.vector_answers import Held, Seen, best, held, merged, nearest_of, none_found, seen
-from fpserver.similarity.vector_keys import Keys, of_element
-from fpserver.similarity.vector_state import Place
+from fpserver.similarity.engines.checks import Asked
+from fpserver.similarity.engines.engine import Found
+from fpserver.similarity.engines.lifted import least_distance, lift, question, weights_of_parts
+from fpserver.similarity.engines.vector_answers import (
+    Held,
+    Seen,
+    best,
+    held,
+    merged,
+    nearest_of,
+    none_found,
+    seen,
+)
+from fpserver.similarity.engines.vector_keys import Keys, of_element
+from fpserver.similarity.engines.vector_state import Place
 from fpserver.store.nodes import Call, Nodes
 from fpserver.terms import Vector
 from fpserver.thinking import think

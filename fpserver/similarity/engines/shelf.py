@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fpserver.similarity.lists import GoOn, Lists, Part, n_lists_for, sort, unsorted
-from fpserver.similarity.scan import Indices, Passes, Slots, Stock, empty_best, scan, scan_likely
-from fpserver.similarity.trying import tried
+from fpserver.similarity.engines.lists import GoOn, Lists, Part, n_lists_for, sort, unsorted
+from fpserver.similarity.engines.scan import Indices, Passes, Slots, Stock, empty_best, scan, scan_likely
+from fpserver.similarity.engines.trying import tried
 from fpserver.terms import TrackIds, Vector, Vectors
 
 MIN_TAIL = 1024  # vectors: so few are not worth sorting

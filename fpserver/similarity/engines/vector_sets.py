@@ -19,15 +19,15 @@ import numpy as np
 
 from fpserver.config import RedisConfig, SimilarityConfig
 from fpserver.errors import ConfigInvalid, StoreUnavailable
-from fpserver.similarity.checks import checked_entries, checked_query, size_of
-from fpserver.similarity.engine import MIXED, EngineStats, Entry, Found
-from fpserver.similarity.lifted import LAYOUT, lift, parts_of, radius_of
-from fpserver.similarity.scan import warm
-from fpserver.similarity.vector_answers import none_found
-from fpserver.similarity.vector_filters import attributes, expression
-from fpserver.similarity.vector_keys import Keys, element
-from fpserver.similarity.vector_search import FUNCTIONS, VectorSearch
-from fpserver.similarity.vector_state import State, read_state
+from fpserver.similarity.engines.checks import checked_entries, checked_query, size_of
+from fpserver.similarity.engines.engine import MIXED, EngineStats, Entry, Found
+from fpserver.similarity.engines.lifted import LAYOUT, lift, parts_of, radius_of
+from fpserver.similarity.engines.scan import warm
+from fpserver.similarity.engines.vector_answers import none_found
+from fpserver.similarity.engines.vector_filters import attributes, expression
+from fpserver.similarity.engines.vector_keys import Keys, element
+from fpserver.similarity.engines.vector_search import FUNCTIONS, VectorSearch
+from fpserver.similarity.engines.vector_state import State, read_state
 from fpserver.store.connect import Client, load_functions, open_store, without_password
 from fpserver.store.nodes import Call, Nodes
 from fpserver.terms import Sieve, Vector, Vectors

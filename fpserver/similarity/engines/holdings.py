@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fpserver.similarity.checks import checked_query, size_of
-from fpserver.similarity.engine import EngineStats, Entry, Found
-from fpserver.similarity.lists import Lists
-from fpserver.similarity.roster import Roster
-from fpserver.similarity.scan import Passes
-from fpserver.similarity.shelf import Shelf, Sorting
+from fpserver.similarity.engines.checks import checked_query, size_of
+from fpserver.similarity.engines.engine import EngineStats, Entry, Found
+from fpserver.similarity.engines.lists import Lists
+from fpserver.similarity.engines.roster import Roster
+from fpserver.similarity.engines.scan import Passes
+from fpserver.similarity.engines.shelf import Shelf, Sorting
 from fpserver.terms import Sieve, Vector, Vectors
 
 MIN_DEAD = 1000  # slots of tracks that were removed or replaced: so few may stay

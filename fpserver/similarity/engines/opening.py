@@ -4,8 +4,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from fpserver.config import RedisConfig, SimilarityConfig
-from fpserver.similarity import embedded, vector_sets
-from fpserver.similarity.engine import Engine
+from fpserver.similarity.engines import embedded, vector_sets
+from fpserver.similarity.engines.engine import Engine
 
 
 class Opener(Protocol):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fpserver.errors import InvalidRequest
-from fpserver.similarity.engine import Entry
+from fpserver.similarity.engines.engine import Entry
 from fpserver.terms import Vector, Vectors
 
 METRICS = ("euclidean", "cosine")

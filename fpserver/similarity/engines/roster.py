@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fpserver.errors import InvalidRequest
-from fpserver.similarity.engine import Entry
-from fpserver.similarity.scan import Passes, Slots
+from fpserver.similarity.engines.engine import Entry
+from fpserver.similarity.engines.scan import Passes, Slots
 from fpserver.terms import METADATA_FIELDS, Sieve, TrackIds, fold
 
 KEY = "key"  # the estimated one, beside the fields of the metadata

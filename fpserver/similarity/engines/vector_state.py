@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from fpserver.similarity.lifted import LAYOUT, Parts, parts_of
+from fpserver.similarity.engines.lifted import LAYOUT, Parts, parts_of
 
 RADIUS = b"radius:"
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fpserver.similarity.checks import Asked
-from fpserver.similarity.engine import Found
-from fpserver.similarity.lifted import lowered
-from fpserver.similarity.scan import distances
+from fpserver.similarity.engines.checks import Asked
+from fpserver.similarity.engines.engine import Found
+from fpserver.similarity.engines.lifted import lowered
+from fpserver.similarity.engines.scan import distances
 from fpserver.terms import TrackIds, Vectors
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fpserver.similarity.engine import MIXED
+from fpserver.similarity.engines.engine import MIXED
 from fpserver.terms import SEGMENTS, Vector, Vectors
 
 RADIUS_RATIO = 8.0  # R, by the root mean square length of the first vectors

@@ -1,9 +1,9 @@
-"""What an engine that searches vectors must do; `engines.py` lists those there are.
+"""What an engine that searches vectors must do; `opening.py` lists those there are.
 
 An engine holds *spaces*: sets of vectors of one size, under the name of a group, `mixed` (those of all groups, end to
 end) or `segments`. It is a copy that may be lost: the truth is in the store, and whoever fills an engine
 (`following.py`) finds in `position()` how far it has come. Adding one is a file with a class like this, and a line in
-`engines.py`; one contract test runs on every engine.
+`opening.py`; one contract test runs on every engine.
 """
 
 from collections.abc import Mapping, Sequence
