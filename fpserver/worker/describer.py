@@ -51,27 +51,33 @@ class Describer:
 
     async def _lane(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
+            track = None
             try:
                 track = await self._services.undescribed.claim(self._place, now=time.time())
                 if track is not None:
+                    self._in_hand.add(track.track_id)
+                    if stop.is_set():
+                        return  # it is given back
                     await self._walk(track)
                     continue
                 wait_s = self._services.config.worker.poll_s
             except StoreUnavailable as error:
                 log.warning("describer.waits_for_store", reason=error.message)
                 wait_s = AFTER_FAULT_S
+                if track is not None:
+                    self._in_hand.discard(track.track_id)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await stop.wait()
 
     async def _walk(self, track: Track) -> None:
-        self._in_hand.add(track.track_id)
+        """Describe a track; one whose description has not ended is taken up by somebody when the claim is old."""
         try:
             status = await describe(self._services, track, pool=self._pool)
             log.info("describer.ended", track_id=track.track_id, status=status.value)
         except StoreUnavailable:
             raise
-        except FpserverError as error:  # somebody takes it up when the claim is old
+        except FpserverError as error:
             log.warning("describer.puts_back", track_id=track.track_id, reason=error.message)
         except Exception as error:  # a fault of ours; it must not take the other lanes with it
             log.exception("describer.fault", track_id=track.track_id)

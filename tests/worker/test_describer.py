@@ -8,6 +8,7 @@ import pytest
 
 from fpserver import descriptions
 from fpserver.config import RedisConfig
+from fpserver.errors import StoreUnavailable
 from fpserver.ingest import place_of
 from fpserver.services import Services
 from fpserver.store.connect import Client
@@ -83,3 +84,21 @@ async def test_a_fault_of_ours_fails_the_track_and_not_the_lane(
         tracks = await described(services, [each.track_id for each in submitted])
     assert sorted(str(track.description) for track in tracks) == ["done", "failed"]
     assert "a fault" in next(track.description_message or "" for track in tracks if track.description_message)
+
+
+async def test_a_track_that_the_store_did_not_take_is_described_again(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, away = descriptions.describe, ["away"]
+
+    async def without_store(*args: object, **how: object) -> DescriptionStatus:
+        if away:
+            raise StoreUnavailable(away.pop())
+        return await whole(*args, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(describer, "describe", without_store)
+    monkeypatch.setattr(describer, "AFTER_FAULT_S", 0.1)
+    (submitted,) = await submit_files(services, [song_file(tmp_path, 1, duration_s=6.0)])
+    async with working(services):
+        (track,) = await described(services, [submitted.track_id])
+    assert track.description is DescriptionStatus.DONE
