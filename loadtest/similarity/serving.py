@@ -46,6 +46,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "timbre, a genre of 1 %": {"features": "timbre", "genre": RARE},
 }
 BOUNDED = "all groups, 1 % by tempo and loudness"
+N_MATRIX = 2000  # tracks
 WITHIN_MS = 20.0  # wanted at 95 %
 
 
@@ -163,10 +164,17 @@ async def _ask(server: Server, filled: Mapping[str, Any], n_asked: int, start: f
             ids = rng.choice(filled["ids"], n_asked).tolist()
             await _waited(session, ids[0], question)
             answers[name] = [await _waited(session, track_id, question) for track_id in ids]
+        ids = filled["ids"][:: max(1, len(filled["ids"]) // N_MATRIX)][:N_MATRIX]
+        begin = time.perf_counter()
+        async with session.post("/v1/similarity/matrix", json={"track_ids": ids}) as response:
+            assert response.status == 200
+            n_bytes = len(await response.read())
+        matrix = {"n": len(ids), "seconds": round(time.perf_counter() - begin, 2), "bytes": n_bytes}
     (web,) = server.children("fpserver.child web")
     return {
         "fill_s": round(fill_s, 1),
         "web_peak_bytes": peak_bytes(web),
+        "matrix": matrix,
         "questions": {
             name: {
                 "p50_ms": round(float(np.percentile(ms, 50)), 1),
@@ -221,6 +229,9 @@ same cores.
 
 Scales were learned in {found["learn_s"]} s, and the copy of one web process was filled from the store in
 {found["fill_s"]} s (with its start). That process had {found["web_peak_bytes"] / 2**20:.0f} MiB at most.
+
+A matrix of {found["matrix"]["n"]:,} tracks, each with each by all groups, was there after
+{found["matrix"]["seconds"]} s ({found["matrix"]["bytes"] / 2**20:.0f} MiB of JSON).
 
     python -m loadtest.similarity.serving CORPUS --tracks {found["n_tracks"]}
 """

@@ -47,10 +47,11 @@ def test_a_page_says_which_questions_take_too_long() -> None:
         "fill_s": 90.0,
         "web_peak_bytes": 2**30,
         "questions": questions,
+        "matrix": {"n": 2000, "seconds": 2.5, "bytes": 2**25},
     }
     page = serving.page(found)
     assert "| quick | 3.0 | 9.0 | 12.0 | yes |" in page and "| slow | 3.0 | 29.0 | 40.0 | no |" in page
-    assert "1024 MiB" in page
+    assert "1024 MiB" in page and "2,000 tracks" in page and "32 MiB of JSON" in page
 
 
 def test_a_page_says_how_much_longer_indexing_takes() -> None:

@@ -1,10 +1,12 @@
 """What is like it: neighbours of a track or a clip, two tracks side by side, many as a matrix."""
 
-import json
+import asyncio
 from collections.abc import AsyncIterator
 from time import perf_counter
 
 import msgpack
+import msgspec
+import numpy as np
 from aiohttp import web
 
 from fpserver import apart, errors, similar
@@ -14,7 +16,6 @@ from fpserver.errors import InvalidRequest
 from fpserver.similar import Neighbour
 from fpserver.similarity.measures import Apart
 from fpserver.terms import Group, Vectors
-from fpserver.thinking import think
 from fpserver.web.answers import answer, preferred
 from fpserver.web.clips import received_clip
 from fpserver.web.contract import AUDIO_BODY, Body, Reply, form, speaks
@@ -139,7 +140,7 @@ async def matrix(request: web.Request) -> web.StreamResponse:
     writer = _MsgpackMatrix() if kind == MSGPACK else _JsonMatrix()
     await response.write(writer.head(head, len(asked.track_ids)))
     async for block in _chained(first, blocks):
-        await response.write(await think(writer.rows, block))
+        await response.write(await asyncio.to_thread(writer.rows, block))
     await response.write(writer.end())
     return response
 
@@ -159,13 +160,12 @@ class _JsonMatrix:
     def head(self, fields: dict[str, object], n_rows: int) -> bytes:
         """Everything before the first row."""
         assert n_rows
-        return json.dumps(fields)[:-1].encode() + b', "matrix": ['
+        return msgspec.json.encode(fields)[:-1] + b',"matrix":['
 
     def rows(self, block: Vectors) -> bytes:
         """Some rows."""
-        text = [json.dumps([round(value, DIGITS) for value in row]) for row in block.tolist()]
         between, self._between = self._between, b","
-        return between + ",".join(text).encode()
+        return between + msgspec.json.encode(_rounded(block))[1:-1]
 
     def end(self) -> bytes:
         """What comes after the last row."""
@@ -188,11 +188,16 @@ class _MsgpackMatrix:
 
     def rows(self, block: Vectors) -> bytes:
         """Some rows."""
-        return b"".join(msgpack.packb([round(value, DIGITS) for value in row]) for row in block.tolist())
+        return b"".join(map(msgspec.msgpack.encode, _rounded(block)))
 
     def end(self) -> bytes:
         """What comes after the last row."""
         return b""
+
+
+def _rounded(block: Vectors) -> list[list[float]]:
+    rows: list[list[float]] = np.round(block.astype(np.float64), DIGITS).tolist()
+    return rows
 
 
 def _known(request: web.Request) -> list[Group]:
