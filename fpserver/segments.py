@@ -7,7 +7,7 @@ the store holds of them, so that a place is judged by the whole clip and not by 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil, floor, isfinite
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +67,7 @@ async def like_moment(
         described = f"track {track_id} has no segments" if track.described else why_not_described(track)
         raise NotDescribed(described)
     end_s = start_s + MOMENT_S if end_s is None else end_s
-    if not start_s < end_s <= start_s + MAX_MOMENT_S:
+    if not isfinite(start_s) or not start_s < end_s <= start_s + MAX_MOMENT_S:
         raise InvalidRequest(
             f"end_s is {end_s:g}, must be after start_s, {start_s:g}, and at most {MAX_MOMENT_S:g} later"
         )

@@ -4,6 +4,7 @@ Requests refuse unknown fields. There are `<fact>_min` and `<fact>_max` for ever
 holds them to it. Answers may gain fields, never lose them. Times are seconds, moments ISO 8601 UTC.
 """
 
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -197,10 +198,13 @@ class FactRanges(Request, frozen=True, kw_only=True):
         """(least, most) of each fact that is bounded.
 
         Raises:
-            InvalidRequest: a least is above its most.
+            InvalidRequest: a bound is no number, or a least is above its most.
         """
         bounds = {name: (getattr(self, f"{name}_min"), getattr(self, f"{name}_max")) for name in FACTS}
         for name, (least, most) in bounds.items():
+            for end, bound in (("min", least), ("max", most)):
+                if bound is not None and not isfinite(bound):
+                    raise InvalidRequest(f"{name}_{end} is {bound}, must be a number")
             if least is not None and most is not None and least > most:
                 raise InvalidRequest(
                     f"{name}_min is {least:g}, must be at most {name}_max, which is {most:g}"
