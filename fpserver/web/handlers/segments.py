@@ -11,7 +11,7 @@ from fpserver.web.clips import received_clip
 from fpserver.web.contract import AUDIO_BODY, Reply, form, speaks
 from fpserver.web.convert import metadata_fields
 from fpserver.web.door import DOOR, REQUEST_ID
-from fpserver.web.handlers.similar import CLIP_ERRORS, DIGITS
+from fpserver.web.handlers.similar import CLIP_ERRORS, DIGITS, TRACK_ERRORS
 from fpserver.web.reading import read_query, track_id
 from fpserver.web.similar_schemas import SegmentAnswer, SegmentsAnswer, SegmentsQuery, TrackSegmentsQuery
 
@@ -41,7 +41,7 @@ async def of_clip(request: web.Request) -> web.StreamResponse:
 @speaks(
     query=TrackSegmentsQuery,
     replies={200: Reply(text="the moments, best first", schema=SegmentsAnswer)},
-    errors=(errors.InvalidRequest, errors.TrackNotFound, errors.NotDescribed, errors.StoreUnavailable),
+    errors=TRACK_ERRORS,
 )
 async def of_moment(request: web.Request) -> web.StreamResponse:
     """Find the moments of the catalogue that sound most like a moment of a track, elsewhere in it and in others."""

@@ -47,13 +47,20 @@ CLIP_ERRORS = (
     errors.AudioCrash,
     errors.Overloaded,
 )
+TRACK_ERRORS = (
+    errors.InvalidRequest,
+    errors.TrackNotFound,
+    errors.NotDescribed,
+    errors.Overloaded,  # the copy of the catalogue is being filled
+    errors.StoreUnavailable,
+)
 DIGITS = 6
 
 
 @speaks(
     query=SimilarQuery,
     replies={200: Reply(text="the neighbours, nearest first", schema=NeighboursAnswer)},
-    errors=(errors.InvalidRequest, errors.TrackNotFound, errors.NotDescribed, errors.StoreUnavailable),
+    errors=TRACK_ERRORS,
 )
 async def of_track(request: web.Request) -> web.StreamResponse:
     """Find the nearest tracks of a track, by any mix of groups of descriptors, among those that pass the filters.
@@ -89,7 +96,7 @@ async def of_clip(request: web.Request) -> web.StreamResponse:
 
 @speaks(
     replies={200: Reply(text="the two, by every measure and group", schema=PairAnswer)},
-    errors=(errors.InvalidRequest, errors.TrackNotFound, errors.NotDescribed, errors.StoreUnavailable),
+    errors=TRACK_ERRORS,
 )
 async def pair(request: web.Request) -> web.StreamResponse:
     """Compare two tracks: by all groups that both are described by, by each alone, and moment by moment."""
@@ -110,6 +117,7 @@ async def pair(request: web.Request) -> web.StreamResponse:
         errors.TrackNotFound,
         errors.NotDescribed,
         errors.LengthsDiffer,
+        errors.Overloaded,
         errors.StoreUnavailable,
     ),
 )
