@@ -16,9 +16,9 @@ from fpserver.terms import DescriptionStatus, Group, Moments, Track, Vector
 class Likeness:
     """What is meant by near."""
 
-    mix: Mix
+    mix: Mix  # warped: whether it is melodies that are laid on each other, or sounds
     warped: bool = (
-        False  # sequences are laid on each other (dynamic time warping); the mix names the candidates
+        False  # sequences of the nearest by the usual mix are laid on each other, dynamic time warping
     )
     exact: bool = False  # every track is compared, not only those that an index holds likely
 

@@ -19,7 +19,7 @@ from fpserver.services import Services
 from fpserver.similarity import measures
 from fpserver.similarity.engines.engine import MIXED, Found
 from fpserver.similarity.measures import Apart
-from fpserver.similarity.mix import Mix
+from fpserver.similarity.mix import Mix, usual
 from fpserver.similarity.scales import Scales
 from fpserver.similarity.transforms import turn
 from fpserver.terms import SEGMENTS, Group, Moments, Sieve, Track, Vector
@@ -47,6 +47,7 @@ class Asked:
     """What neighbours are sought of."""
 
     embedded: Mapping[Group, Vector]
+    choosing: Likeness  # by what candidates are chosen
     moments: Moments | None
 
 
@@ -61,8 +62,9 @@ async def like_track(
         StoreUnavailable: the store or the engine does not answer.
     """
     near = near_by.near
-    await existing(near_by.services, [track_id])
-    asked = await _asked(near_by.services, near.scales, track_id, likeness)
+    track = (await existing(near_by.services, [track_id]))[track_id]
+    groups = [group for group in near.scales.groups if group in track.described]
+    asked = await _asked(near_by.services, near.scales, track_id, likeness, _choosing(likeness, groups))
     sieve = replace(sieve, without=sieve.without | {track_id})
     return await _neighbours(near_by, near, asked, likeness, k=k, sieve=sieve)
 
@@ -73,9 +75,9 @@ async def ids_like_track(
     """Ids of the `k` nearest tracks of a track, as the engine knows them; errors as of `like_track`."""
     near = near_by.near
     await existing(near_by.services, [track_id])
-    asked = await _asked(near_by.services, near.scales, track_id, likeness)
+    embedded = (await embedded_of(near_by.services, near.scales, [track_id], likeness.mix))[track_id]
     sieve = replace(sieve, without=sieve.without | {track_id})
-    return await _candidates(near, asked.embedded, likeness, k=k, sieve=sieve)
+    return await _candidates(near, embedded, likeness, k=k, sieve=sieve)
 
 
 async def like_clip(
@@ -89,9 +91,8 @@ async def like_clip(
         StoreUnavailable: the store or the engine does not answer.
     """
     near, services = near_by.near, near_by.services
-    parts = frozenset(
-        {*(group.value for group in likeness.mix.shares), *([SEGMENTS] if likeness.warped else [])}
-    )
+    choosing = _choosing(likeness, list(near.scales.groups))
+    parts = frozenset({*choosing.mix.shares, *([SEGMENTS] if likeness.warped else [])})
     description = await services.pool.run(
         describe_clip,
         path,
@@ -101,17 +102,26 @@ async def like_clip(
         timeout_s=services.config.audio.clip_timeout_s,
     )
     embedded = await asyncio.to_thread(near.scales.embed, description.vectors)
-    asked = Asked(embedded=embedded, moments=description.moments)
+    asked = Asked(embedded=embedded, choosing=choosing, moments=description.moments)
     return await _neighbours(near_by, near, asked, likeness, k=k, sieve=sieve)
 
 
-async def _asked(services: Services, scales: Scales, track_id: int, likeness: Likeness) -> Asked:
-    """The description of a track, as far as the likeness needs it."""
-    embedded = (await embedded_of(services, scales, [track_id], likeness.mix))[track_id]
+def _choosing(likeness: Likeness, groups: Sequence[Group]) -> Likeness:
+    """By what candidates are chosen: for warping the usual mix of the groups there are."""
+    if not likeness.warped or not groups:
+        return likeness
+    return replace(likeness, mix=Mix(weights=usual(groups), transpose=likeness.mix.transpose))
+
+
+async def _asked(
+    services: Services, scales: Scales, track_id: int, likeness: Likeness, choosing: Likeness
+) -> Asked:
+    """The description of a track, as far as it is needed."""
+    embedded = (await embedded_of(services, scales, [track_id], choosing.mix))[track_id]
     moments = (await services.descriptions.moments([track_id])).get(track_id) if likeness.warped else None
     if likeness.warped and moments is None:
         raise NotDescribed(f"track {track_id} has no segments, which time warping compares")
-    return Asked(embedded=embedded, moments=moments)
+    return Asked(embedded=embedded, choosing=choosing, moments=moments)
 
 
 async def _neighbours(
@@ -120,7 +130,7 @@ async def _neighbours(
     n_candidates = k + MARGIN
     if likeness.warped:
         n_candidates = max(n_candidates, near_by.services.config.similarity.dtw_candidates)
-    candidates = await _candidates(near, asked.embedded, likeness, k=n_candidates, sieve=sieve)
+    candidates = await _candidates(near, asked.embedded, asked.choosing, k=n_candidates, sieve=sieve)
     tracks = {
         track_id: track
         for track_id, track in (await near_by.services.tracks.get(candidates)).items()
