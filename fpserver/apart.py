@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fpserver.comparable import Likeness, embedded_of, existing, lay, why_not_described
+from fpserver.comparable import Likeness, embedded_of, existing, lay, sequence_of, why_not_described
 from fpserver.errors import InvalidRequest, LengthsDiffer, NotDescribed
 from fpserver.following import Neighbourhood
 from fpserver.services import Services
@@ -141,16 +141,19 @@ async def _warped_blocks(
     for track_id in track_ids:
         if track_id not in moments:
             raise NotDescribed(f"track {track_id} has no segments, which time warping compares")
-    by_length = sorted(moments.values(), key=len)
+    laid = await asyncio.to_thread(
+        lambda: [sequence_of(moments[track_id], scales, likeness.mix) for track_id in track_ids]
+    )
+    by_length = sorted(laid, key=len)
     await asyncio.to_thread(  # before the first row is told: whether the longest can be laid on the shortest
-        lay, by_length[0], by_length[-1], scales, likeness.mix, part=False
+        lay, by_length[0], by_length[-1], likeness.mix, part=False
     )
     whole = np.zeros((len(track_ids), len(track_ids)), np.float32)
 
     def rows() -> Iterator[Vectors]:
-        for i, a in enumerate(track_ids):
-            for j in range(i + 1, len(track_ids)):
-                aligned = lay(moments[a], moments[track_ids[j]], scales, likeness.mix, part=False)
+        for i, a in enumerate(laid):
+            for j in range(i + 1, len(laid)):
+                aligned = lay(a, laid[j], likeness.mix, part=False)
                 whole[i, j] = whole[j, i] = aligned.distance
             yield whole[i : i + 1].copy()
 

@@ -9,7 +9,7 @@ from fpserver.services import Services
 from fpserver.similarity import sequences
 from fpserver.similarity.mix import Mix
 from fpserver.similarity.scales import Scales
-from fpserver.terms import DescriptionStatus, Group, Moments, Track, Vector
+from fpserver.terms import DescriptionStatus, Group, Moments, Track, Vector, Vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +73,23 @@ def why_not_described(track: Track) -> str:
     return f"{named} is not described, its status is {track.status.value}: `fpserver describe` describes what lacks it"
 
 
-def lay(a: Moments, b: Moments, scales: Scales, mix: Mix, *, part: bool | None) -> sequences.Aligned:
-    """One sequence on the other: chroma where tonal counts most, else timbre.
+def sequence_of(moments: Moments, scales: Scales, mix: Mix) -> Vectors:
+    """What is laid on others: chroma where tonal counts most, else timbre."""
+    return moments.chroma if _is_melodic(mix) else scales.embed_moments(moments.timbre)
+
+
+def lay(a: Vectors, b: Vectors, mix: Mix, *, part: bool | None) -> sequences.Aligned:
+    """One sequence on the other, both made for this mix.
 
     `part`: whether the shorter may lie anywhere in the longer; None: when it is less than half as long.
     """
     if part is None:
         part = max(len(a), len(b)) > sequences.MAX_RATIO * min(len(a), len(b))
+    if _is_melodic(mix):
+        return sequences.chroma_distance(a, b, transpose=mix.transpose, part=part)
+    return sequences.timbre_distance(a, b, part=part)
+
+
+def _is_melodic(mix: Mix) -> bool:
     shares = mix.shares
-    if shares.get(Group.TONAL, 0) >= max(shares.values()):
-        return sequences.chroma_distance(a.chroma, b.chroma, transpose=mix.transpose, part=part)
-    ours, theirs = (scales.embed_moments(each.timbre) for each in (a, b))
-    return sequences.timbre_distance(ours, theirs, part=part)
+    return shares.get(Group.TONAL, 0) >= max(shares.values())

@@ -37,8 +37,12 @@ def describing_pool(config: Config, *, processes: int) -> DspPool:
 
 def missing(track: Track, config: Config) -> frozenset[str]:
     """The parts that an indexed track should have by these settings, and does not."""
-    stored = track.described if track.description_version == VERSION else frozenset()
-    return config.features.parts - stored
+    return config.features.parts - _stored(track)
+
+
+def _stored(track: Track) -> frozenset[str]:
+    """The parts that are kept in the layout of today."""
+    return track.described if track.description_version == VERSION else frozenset()
 
 
 async def describe(services: Services, track: Track, *, pool: DspPool) -> DescriptionStatus:
@@ -87,7 +91,7 @@ async def keep(services: Services, track: Track, description: Description) -> No
     await services.descriptions.put(track.track_id, description)
     parts = {group.value for group in description.vectors}
     parts |= {SEGMENTS} if description.moments is not None else set()
-    before = track.described if track.description_version == VERSION else frozenset()
+    before = _stored(track)
     committed = await services.undescribed.mark_described(
         track.track_id,
         sorted(before | parts),

@@ -53,7 +53,7 @@ STOP_GRACE_S = 0.8  # for a function that tells something to notice that nobody 
 START_TIMEOUT_S = 60.0  # until a child is ready: bounds a cold disk under load, usual is 0.02 s
 _PR_SET_PDEATHSIG = 1
 _OWNERS_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_ONE_THREAD = dict.fromkeys(
+ONE_THREAD = dict.fromkeys(
     (
         "OMP_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",
@@ -184,15 +184,15 @@ def _modest_owner() -> Iterator[None]:
     main, environment = sys.modules["__main__"], dict(os.environ)
     resource_tracker.ensure_running()  # or the fork server starts it, which opens our ears again
     heard = signal.pthread_sigmask(signal.SIG_BLOCK, _OWNERS_SIGNALS)
-    os.environ.update(_ONE_THREAD)
+    os.environ.update(ONE_THREAD)
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
         yield
     finally:
         sys.modules["__main__"] = main
-        for name in _ONE_THREAD:
+        for name in ONE_THREAD:
             os.environ.pop(name)
-        os.environ.update({name: environment[name] for name in _ONE_THREAD if name in environment})
+        os.environ.update({name: environment[name] for name in ONE_THREAD if name in environment})
         signal.pthread_sigmask(signal.SIG_SETMASK, heard)
 
 

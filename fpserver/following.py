@@ -46,6 +46,7 @@ class Near:
 
     engine: Engine
     scales: Scales
+    version: str  # of the scales, which is also the engine's name
     stack: AsyncExitStack  # closes the engine
 
 
@@ -104,9 +105,9 @@ class Neighbourhood:
             self._has_looked = True
             if self._near is not None:
                 await self._fill_in_turn(self._near)
-            if version is None or (self._near is not None and self._near.scales.version == version):
+            if version is None or (self._near is not None and self._near.version == version):
                 return
-            if self._next is None or self._next.scales.version != version:
+            if self._next is None or self._next.version != version:
                 await self._begin_next(version)
             if self._next is not None and await self._fill_in_turn(self._next):
                 await self._let_next_answer()
@@ -137,21 +138,21 @@ class Neighbourhood:
             return
         scales = await asyncio.to_thread(unpack, packed)
         if scales.version == version:  # else they were learned anew just now
-            self._next = await self._opened(scales)
+            self._next = await self._opened(scales, version)
 
-    async def _opened(self, scales: Scales) -> Near:
+    async def _opened(self, scales: Scales, version: str) -> Near:
         config, stack = self.services.config, AsyncExitStack()
-        opening = open_engine(config.similarity, config.redis, name=scales.version)
+        opening = open_engine(config.similarity, config.redis, name=version)
         engine = await stack.enter_async_context(opening)
         if engine.shared:
-            await self.services.descriptions.name_engine(scales.version)
-        return Near(engine=engine, scales=scales, stack=stack)
+            await self.services.descriptions.name_engine(version)
+        return Near(engine=engine, scales=scales, version=version, stack=stack)
 
     async def _let_next_answer(self) -> None:
         old, self._near, self._next = self._near, self._next, None
         assert self._near is not None
         self._since = time.monotonic()
-        log.info("following.engine_is_ready", version=self._near.scales.version)
+        log.info("following.engine_is_ready", version=self._near.version)
         await self._measure(self._near)
         if old is not None:
             if not old.engine.shared:  # of a shared one others may still ask
@@ -177,7 +178,7 @@ class Neighbourhood:
         if self._next is not None or time.monotonic() < self._since + GRACE_S:
             return
         config = self.services.config
-        for name in set(await self.services.descriptions.engine_names()) - {near.scales.version}:
+        for name in set(await self.services.descriptions.engine_names()) - {near.version}:
             async with open_engine(config.similarity, config.redis, name=name) as engine:
                 await engine.begin({})
             await self.services.descriptions.forget_engine(name)
@@ -185,7 +186,7 @@ class Neighbourhood:
     async def _fill(self, near: Near, *, within_s: float) -> bool:
         """What has changed since, into the engine; True when that was all, False when the time was over."""
         give_up = time.monotonic() + within_s
-        begun = Position(identity=await self.services.tracks.identity(), scales=near.scales.version, change=0)
+        begun = Position(identity=await self.services.tracks.identity(), scales=near.version, change=0)
         position = _position(await near.engine.position())
         if position is None or replace(position, change=0) != begun:
             await near.engine.begin(near.scales.sizes())

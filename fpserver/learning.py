@@ -10,13 +10,12 @@ import structlog
 
 from fpserver.services import Services
 from fpserver.similarity import keys
-from fpserver.similarity.scales import learn
+from fpserver.similarity.scales import MAX_LEARNED, learn
 from fpserver.terms import Group, Vector, Vectors
 
 log = structlog.get_logger()
 
 GROWN = 1.5
-MAX_LEARNED = 5000  # tracks
 MAX_MOMENTS = 200  # tracks whose moments are looked at
 PAGE = 10_000  # changes
 AT_ONCE = 200  # tracks

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fpserver.comparable import Likeness, embedded_of, existing, lay
+from fpserver.comparable import Likeness, embedded_of, existing, lay, sequence_of
 from fpserver.describing import describe_clip
 from fpserver.errors import NotDescribed
 from fpserver.following import Near, Neighbourhood, is_described
@@ -223,8 +223,9 @@ async def _warped(
 
     def laid() -> list[Neighbour]:
         neighbours = []
+        ours = sequence_of(asked, scales, likeness.mix)
         for track_id, theirs in moments.items():
-            aligned = lay(asked, theirs, scales, likeness.mix, part=None)
+            aligned = lay(ours, sequence_of(theirs, scales, likeness.mix), likeness.mix, part=None)
             neighbours.append(
                 Neighbour(
                     track=tracks[track_id],

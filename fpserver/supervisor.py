@@ -24,6 +24,7 @@ import structlog
 
 from fpserver.child import CONFIG_VARIABLE, FATAL_STATUSES, METRICS_VARIABLE, PARENT_VARIABLE
 from fpserver.config import Config
+from fpserver.dsp_child import ONE_THREAD
 from fpserver.errors import ConfigInvalid
 from fpserver.run_folder import hold, metrics_dir
 from fpserver.store.connect import open_store, shared_url
@@ -33,7 +34,6 @@ log = structlog.get_logger()
 
 RESTART_BACK_OFF_S = (0.2, 1.0, 3.0, 10.0)  # by how often a child has died lately
 LATELY_S = 60.0
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # several fight over the cores
 GRACE_S = 5.0  # on top of a child's own drain, before it is killed
 PORT_WAIT_S = 3.0  # the children of a server that was killed need a moment to let go of their port
 

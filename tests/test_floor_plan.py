@@ -77,7 +77,7 @@ PLAN: dict[str, set[str]] = {
     "bulk": FOUNDATION | JOURNEYS | {"services", "tracks", "audio", "web", "worker"},
     "demo": FOUNDATION | {"audio", "dsp_pool", "bulk", "web", "run_folder", "words"},
     "child": FOUNDATION | {"services", "web", "worker"},
-    "supervisor": FOUNDATION | {"child", "run_folder", "store", "web"},
+    "supervisor": FOUNDATION | {"child", "dsp_child", "run_folder", "store", "web"},
     "cli": FOUNDATION
     | JOURNEYS
     | PURE

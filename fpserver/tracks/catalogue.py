@@ -218,8 +218,11 @@ class Tracks:
 
     async def identity(self) -> str:
         """A text that tells this catalogue from any other, also from one that takes its place in the store."""
-        await command(self._client, "SET", keys.IDENTITY, secrets.token_hex(8), "NX")
-        return bytes(await command(self._client, "GET", keys.IDENTITY)).decode()
+        known = await command(self._client, "GET", keys.IDENTITY)
+        if known is None:
+            await command(self._client, "SET", keys.IDENTITY, secrets.token_hex(8), "NX")
+            known = await command(self._client, "GET", keys.IDENTITY)
+        return bytes(known).decode()
 
     async def n_changed(self) -> int:
         """How many tracks are or were described."""
