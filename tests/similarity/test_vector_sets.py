@@ -2,6 +2,8 @@
 
 import string
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ from fpserver.similarity.engines.lifted import (
 )
 from fpserver.similarity.engines.vector_filters import _number, _written
 from fpserver.similarity.engines.vector_keys import Keys
-from fpserver.similarity.engines.vector_sets import open_engine
+from fpserver.similarity.engines.vector_sets import VectorSets, open_engine
 from fpserver.store.connect import Client, open_store, shared_url
 from fpserver.terms import SEGMENTS, Metadata, Sieve, Vectors, fold
 from loadtest.redis8 import redis8
@@ -47,6 +49,19 @@ def entries(n_tracks: int) -> list[Entry]:
     ]
 
 
+@asynccontextmanager
+async def begun(url: str, sizes: dict[str, int], *, n_sets: int) -> AsyncIterator[tuple[VectorSets, Client]]:
+    """An engine that holds nothing yet, and a client of its server."""
+    similarity = SimilarityConfig(engine="vector_sets", url=url, n_sets=n_sets)
+    async with (
+        open_engine(similarity, RedisConfig()) as engine,
+        open_store(RedisConfig(url=url)) as client,
+    ):
+        await client.flushall()
+        await engine.begin(sizes)
+        yield engine, client
+
+
 async def test_a_server_without_vector_sets_is_refused_in_a_sentence(
     client: Client, store_config: RedisConfig
 ) -> None:
@@ -66,13 +81,7 @@ async def test_a_server_that_does_not_answer_is_said_to(tmp_path: Path) -> None:
 
 
 async def test_when_one_set_is_lost_all_is(redis8_url: str) -> None:
-    similarity = SimilarityConfig(engine="vector_sets", url=redis8_url, n_sets=3)
-    async with (
-        open_engine(similarity, RedisConfig()) as engine,
-        open_store(RedisConfig(url=redis8_url)) as client,
-    ):
-        await client.flushall()
-        await engine.begin({"timbre": 4})
+    async with begun(redis8_url, {"timbre": 4}, n_sets=3) as (engine, client):
         await engine.put(entries(9))
         await engine.advance("a")
         assert await engine.position() == "a"
@@ -82,13 +91,7 @@ async def test_when_one_set_is_lost_all_is(redis8_url: str) -> None:
 
 
 async def test_the_set_that_is_furthest_behind_says_how_far_all_are(redis8_url: str) -> None:
-    similarity = SimilarityConfig(engine="vector_sets", url=redis8_url, n_sets=3)
-    async with (
-        open_engine(similarity, RedisConfig()) as engine,
-        open_store(RedisConfig(url=redis8_url)) as client,
-    ):
-        await client.flushall()
-        await engine.begin({"timbre": 4})
+    async with begun(redis8_url, {"timbre": 4}, n_sets=3) as (engine, client):
         await engine.advance("9")
         await engine.advance("10")
         await client.hset(KEYS.state(2), mapping={"step": "1", "position": "9"})
@@ -116,13 +119,7 @@ async def test_a_filter_that_few_pass_is_asked_again(
 ) -> None:
     monkeypatch.setattr(vector_search, "FIRST_LOOK", 1)
     monkeypatch.setattr(vector_search, "EFFORT", 5)
-    similarity = SimilarityConfig(engine="vector_sets", url=redis8_url, n_sets=2)
-    async with (
-        open_engine(similarity, RedisConfig()) as engine,
-        open_store(RedisConfig(url=redis8_url)) as client,
-    ):
-        await client.flushall()
-        await engine.begin({"timbre": 4})
+    async with begun(redis8_url, {"timbre": 4}, n_sets=2) as (engine, _client):
         tracks = entries(300)
         await engine.put(tracks)
         rare = Sieve(without=frozenset(range(1, 300)) - {7, 120, 211})
@@ -132,13 +129,7 @@ async def test_a_filter_that_few_pass_is_asked_again(
 
 
 async def test_vectors_that_lie_otherwise_are_begun_anew(redis8_url: str) -> None:
-    similarity = SimilarityConfig(engine="vector_sets", url=redis8_url, n_sets=2)
-    async with (
-        open_engine(similarity, RedisConfig()) as engine,
-        open_store(RedisConfig(url=redis8_url)) as client,
-    ):
-        await client.flushall()
-        await engine.begin({"timbre": 4})
+    async with begun(redis8_url, {"timbre": 4}, n_sets=2) as (engine, client):
         await engine.advance("9")
         assert await engine.position() == "9"
         await client.hset(KEYS.state(0), "layout", "1")
@@ -149,13 +140,7 @@ async def test_vectors_that_lie_otherwise_are_begun_anew(redis8_url: str) -> Non
 
 
 async def test_functions_that_a_server_has_lost_are_loaded_again(redis8_url: str) -> None:
-    similarity = SimilarityConfig(engine="vector_sets", url=redis8_url, n_sets=2)
-    async with (
-        open_engine(similarity, RedisConfig()) as engine,
-        open_store(RedisConfig(url=redis8_url)) as client,
-    ):
-        await client.flushall()
-        await engine.begin({"timbre": 4})
+    async with begun(redis8_url, {"timbre": 4}, n_sets=2) as (engine, client):
         tracks = entries(3)
         await engine.put(tracks)
         await client.execute_command("FUNCTION FLUSH")
@@ -203,13 +188,7 @@ async def test_weights_of_groups_rank_as_distance_does_and_others_are_measured(
 
 
 async def test_a_broken_off_replacement_leaves_no_vector_that_cannot_be_removed(redis8_url: str) -> None:
-    similarity = SimilarityConfig(engine="vector_sets", url=redis8_url, n_sets=1)
-    async with (
-        open_engine(similarity, RedisConfig()) as engine,
-        open_store(RedisConfig(url=redis8_url)) as client,
-    ):
-        await client.flushall()
-        await engine.begin({"timbre": 4})
+    async with begun(redis8_url, {"timbre": 4}, n_sets=1) as (engine, client):
         (entry,) = entries(1)
         await engine.put([entry])
         key, (vector,) = KEYS.vectors(0, "timbre"), entry.vectors["timbre"][:1]
