@@ -138,6 +138,22 @@ class SimilarityConfig(Section, frozen=True):
     map_memory_bytes: Positive = 6 * 2**30  # address space of the process that computes a map
 
 
+class RecommendConfig(Section, frozen=True):
+    """What to hear next."""
+
+    max_user_events: Annotated[int, Meta(ge=100, le=100_000)] = 10_000  # kept of a user, the newest
+    max_recommendations: Positive = 200
+    max_per_artist: Positive = 2  # tracks of one artist in an answer, unless the question says otherwise
+    follow_s: Seconds = 1.0  # how often a process looks for new tracks and another model
+    train_every_s: Annotated[float, Meta(ge=0)] = 3600.0  # if there is new feedback; 0: only on demand
+    train_timeout_s: Seconds = 3600.0
+    train_memory_bytes: Positive = 8 * 2**30  # address space of the process that trains
+    n_factors: Annotated[int, Meta(ge=2, le=512)] = 64  # numbers that a track's taste is summed up by
+    n_neighbors: Annotated[int, Meta(ge=1, le=500)] = (
+        50  # tracks that are kept beside each, as heard by the same people
+    )
+
+
 class TracksConfig(Section, frozen=True):
     """The catalogue and its backlog."""
 
@@ -200,6 +216,7 @@ class Config(Section, frozen=True):
     worker: WorkerConfig = WorkerConfig()
     features: FeaturesConfig = FeaturesConfig()
     similarity: SimilarityConfig = SimilarityConfig()
+    recommend: RecommendConfig = RecommendConfig()
     log: LogConfig = LogConfig()
 
     def with_values(self, **tables: Mapping[str, Any]) -> "Config":

@@ -368,3 +368,44 @@ class Batch:
     def n_pending(self) -> int:
         """Tracks that have not ended."""
         return sum(self.counts.get(status, 0) for status in PENDING)
+
+
+class FeedbackKind(StrEnum):
+    """What somebody did with a track. The order is that of the numbers in which they are stored."""
+
+    PLAY = "play"
+    SKIP = "skip"
+    LIKE = "like"
+    DISLIKE = "dislike"
+    RATING = "rating"
+
+
+KINDS = tuple(FeedbackKind)  # by their number
+MAX_USER_CHARS = 200
+MAX_EVENT_ID_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackEvent:
+    """What one user did with one track."""
+
+    user: str  # the caller's name for somebody, opaque
+    event_id: str  # the caller's; the same user with the same id is the same event
+    track_id: int
+    kind: FeedbackKind
+    value: float = 1.0  # play, skip: fraction heard, 0..1; rating: 1..5; like, dislike: 1
+    at: float  # seconds since 1970
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Events in columns, of one user or of many; each user's oldest first."""
+
+    user: npt.NDArray[np.int32]  # number of the user, ascending; all 0 for one user
+    track_id: TrackIds
+    kind: npt.NDArray[np.uint8]  # place in KINDS
+    value: npt.NDArray[np.float32]
+    at: npt.NDArray[np.float64]  # seconds since 1970
+
+    def __len__(self) -> int:
+        return len(self.track_id)
