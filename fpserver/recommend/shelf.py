@@ -1,0 +1,118 @@
+"""The tracks that can be recommended, in columns: what is known of each without anybody having heard it.
+
+A shelf is a value: it never changes, another takes its place. A slot is a track's place on it; a slot whose track is no
+more has track 0 and is never recommended. Texts are folded and numbered from 1, in the order of their first slot; 0 is
+none. Audio vectors are comparable by their distance: 1 is what random tracks are apart in the middle (`Scales.searched`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from fpserver.terms import Metadata, TrackIds, Vector, Vectors, fold
+
+Numbers: TypeAlias = npt.NDArray[np.int32]
+Slots: TypeAlias = npt.NDArray[np.int64]
+NOWHERE = -1  # slot of a track that is not on the shelf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """What is known of one track."""
+
+    track_id: int
+    artist: str  # folded; empty: not known
+    genre: str
+    tags: tuple[str, ...]
+    audio: Vector | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shelf:
+    """Tracks in columns, by slot."""
+
+    track_id: TrackIds
+    artist: Numbers
+    genre: Numbers
+    tags: sparse.csr_array  # (n_slots, n_tags + 1), 1 where a track has a tag; column 0 is empty
+    audio: Vectors  # (n_slots, d), 0 where there is none
+    has_audio: npt.NDArray[np.bool_]
+    artists: tuple[str, ...]  # by number; the first is ""
+    genres: tuple[str, ...]
+    tag_names: tuple[str, ...]
+    scales: str = ""  # version of the scales that audio vectors were made with
+
+    def __len__(self) -> int:
+        return len(self.track_id)
+
+    def slots_of(self, track_ids: TrackIds) -> Slots:
+        """The slot of each track, NOWHERE where it is not on the shelf."""
+        order = np.argsort(self.track_id, kind="stable")
+        return slots_in(self.track_id[order], order, track_ids)
+
+
+def slots_in(ascending: TrackIds, slots: Slots, track_ids: TrackIds) -> Slots:
+    """The slot of each track: `slots[i]` is that of track `ascending[i]`."""
+    if not len(ascending):
+        return np.full(len(track_ids), NOWHERE, np.int64)
+    places = np.minimum(np.searchsorted(ascending, track_ids), len(ascending) - 1)
+    return np.where(ascending[places] == track_ids, slots[places], NOWHERE)
+
+
+def described(track_id: int, metadata: Metadata, audio: Vector | None) -> Described:
+    """What counts of a track's metadata; tags are parted by commas."""
+    tags = (fold(tag).strip() for tag in (getattr(metadata, "tags", None) or "").split(","))
+    return Described(
+        track_id=track_id,
+        artist=fold(metadata.artist).strip(),
+        genre=fold(metadata.genre).strip(),
+        tags=tuple(dict.fromkeys(tag for tag in tags if tag)),
+        audio=audio,
+    )
+
+
+def build(tracks: Sequence[Described | None], *, n_dimensions: int, scales: str = "") -> Shelf:
+    """A shelf of these tracks; None leaves a slot empty.
+
+    Args:
+        tracks: by slot.
+        n_dimensions: of audio vectors; those of another size are left out.
+        scales: version of the scales that audio vectors were made with.
+    """
+    artists, genres, names = {"": 0}, {"": 0}, {"": 0}
+    track_id = np.zeros(len(tracks), np.int64)
+    artist, genre = np.zeros(len(tracks), np.int32), np.zeros(len(tracks), np.int32)
+    audio = np.zeros((len(tracks), n_dimensions), np.float32)
+    has_audio = np.zeros(len(tracks), np.bool_)
+    starts, tags = [0], list[int]()
+    for slot, track in enumerate(tracks):
+        if track is not None:
+            track_id[slot] = track.track_id
+            artist[slot] = artists.setdefault(track.artist, len(artists))
+            genre[slot] = genres.setdefault(track.genre, len(genres))
+            tags += [names.setdefault(tag, len(names)) for tag in track.tags]
+            if track.audio is not None and len(track.audio) == n_dimensions:
+                audio[slot], has_audio[slot] = track.audio, True
+        starts.append(len(tags))
+    shape = (len(tracks), len(names))
+    return Shelf(
+        track_id=track_id,
+        artist=artist,
+        genre=genre,
+        tags=sparse.csr_array((np.ones(len(tags), np.float32), tags, starts), shape=shape),
+        audio=audio,
+        has_audio=has_audio,
+        artists=tuple(artists),
+        genres=tuple(genres),
+        tag_names=tuple(names),
+        scales=scales,
+    )
+
+
+def renumbered(names: Sequence[str], known: Mapping[str, int]) -> Numbers:
+    """For each name its number in another numbering, -1 where it has none."""
+    return np.array([known.get(name, -1) for name in names], np.int32)
