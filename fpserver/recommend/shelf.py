@@ -2,7 +2,7 @@
 
 A shelf is a value: it never changes, another takes its place. A slot is a track's place on it; a slot whose track is no
 more has track 0 and is never recommended. Texts are folded and numbered from 1, in the order of their first slot; 0 is
-none. Audio vectors are comparable by their distance: 1 is what random tracks are apart in the middle (`Scales.searched`).
+none. Audio vectors are comparable by distance: 1 is what random tracks are apart in the middle (`Scales.searched`).
 """
 
 from collections.abc import Mapping, Sequence
