@@ -17,6 +17,7 @@ from fpserver.terms import Metadata, TrackIds, Vector, Vectors, fold
 
 Numbers: TypeAlias = npt.NDArray[np.int32]
 Slots: TypeAlias = npt.NDArray[np.int64]
+Passes: TypeAlias = npt.NDArray[np.bool_]  # by slot
 NOWHERE = -1  # slot of a track that is not on the shelf
 
 

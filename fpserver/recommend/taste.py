@@ -1,6 +1,6 @@
 """From what people did to what they like: one number per person and track.
 
-    verdict   of the last like (2), dislike (-2) or rating (-2 for 1 to 2 for 5); nothing said: 0
+    verdict   of the last like (2), dislike (-2) or rating (from -1.2 for 1 to 2 for 5); nothing said: 0
     heard     log2(1 + fractions heard, added up), of plays that were heard for a good part
     left      one half for each play or skip that was broken off early, 2 at most
 
@@ -25,6 +25,7 @@ HEARD_FRACTION = 0.5  # a play of less was broken off
 BROKEN_OFF = 0.5
 MOST_BROKEN_OFF = 2.0
 VERDICT = 2.0
+MIDDLE = 2.5  # a rating that says nothing; 3 is better than that, since people choose what they hear and rate
 _NUMBER = {kind: number for number, kind in enumerate(KINDS)}
 
 
@@ -96,7 +97,7 @@ def _verdicts(
     verdict = np.select(
         [kind == _NUMBER[FeedbackKind.LIKE], kind == _NUMBER[FeedbackKind.DISLIKE]],
         [VERDICT, -VERDICT],
-        (value - 3) * VERDICT / 2,  # of a rating of 1..5
+        (value - MIDDLE) * VERDICT / (5 - MIDDLE),  # of a rating of 1..5
     )
     said = (kind != _NUMBER[FeedbackKind.PLAY]) & (kind != _NUMBER[FeedbackKind.SKIP])
     last = np.full(n_pairs, -1)

@@ -1,0 +1,103 @@
+"""From scores to a list: not all alike, not all of one artist.
+
+The next of the list is always the track with the most of
+
+    (1 - diversity) · score - diversity · likeness to the likest of those that are listed already
+
+among the best POOL tracks by score; scores are between 0 and 1 there. Carbonell, Goldstein, "The Use of MMR,
+Diversity-Based Reranking", SIGIR 1998.
+"""
+
+import numpy as np
+
+from fpserver.recommend.content import WIDTH
+from fpserver.recommend.shelf import Numbers, Passes, Shelf, Slots
+from fpserver.terms import Vector, Vectors
+
+POOL = 10  # times as many tracks as are wanted, at least MIN_POOL
+MIN_POOL = 200
+SAME_ARTIST, SAME_GENRE = (
+    0.5,
+    0.2,
+)  # likeness of tracks that have no sound to compare is made of these and of tags
+NOISE = 0.1  # of the spread of the best scores, by which a seed shuffles
+
+
+def choose(
+    shelf: Shelf,
+    scores: Vector,
+    may: Passes,
+    *,
+    k: int,
+    diversity: float,
+    max_per_artist: int,
+    seed: int | None = None,
+) -> Slots:
+    """Slots of at most `k` tracks, best first.
+
+    Args:
+        shelf: what is chosen from.
+        scores: (n_slots,).
+        may: (n_slots,), which tracks may be named.
+        k: most tracks.
+        diversity: 0: by score alone; 1: as unlike each other as there are.
+        max_per_artist: most tracks of one artist; those of whom nobody knows the artist are of none.
+        seed: another seed shuffles tracks of nearly the same score another way; None: by score.
+    """
+    pool = _best(scores, may, max(MIN_POOL, POOL * k))
+    if not len(pool):
+        return pool
+    worth = scores[pool].astype(np.float64)
+    spread = max(float(worth[0] - worth[-1]), 1e-9)
+    if seed is not None:
+        worth = worth + NOISE * spread * np.random.default_rng(seed).gumbel(size=len(pool)) / 2
+    worth = (worth - worth.min()) / max(float(np.ptp(worth)), 1e-9)
+    likest = np.zeros(len(pool))
+    left = np.ones(len(pool), np.bool_)
+    artists, n_of_artist = shelf.artist[pool], dict[int, int]()
+    chosen: list[int] = []
+    while len(chosen) < k and left.any():
+        gain = np.where(left, (1 - diversity) * worth - diversity * likest, -np.inf)
+        best = int(gain.argmax())
+        chosen.append(best)
+        left[best] = False
+        artist = int(artists[best])
+        n_of_artist[artist] = n_of_artist.get(artist, 0) + 1
+        if artist and n_of_artist[artist] >= max_per_artist:
+            left &= artists != artist
+        if diversity:
+            likest = np.maximum(likest, likeness(shelf, pool, pool[best]))
+    return pool[chosen]
+
+
+def likeness(shelf: Shelf, slots: Slots, to: int) -> Vector:
+    """How alike some tracks are to one, 0..1: by sound where both have one, and by artist, genre and tags."""
+    by_text = SAME_ARTIST * _same(shelf.artist[slots], shelf.artist[to])
+    by_text = by_text + SAME_GENRE * _same(shelf.genre[slots], shelf.genre[to])
+    by_text = by_text + (1 - SAME_ARTIST - SAME_GENRE) * _shared_tags(shelf, slots, to)
+    if not shelf.has_audio[to]:
+        return np.asarray(by_text, np.float32)
+    away: Vectors = shelf.audio[slots] - shelf.audio[to]
+    by_sound = np.exp(np.einsum("ij,ij->i", away, away) / (-2 * WIDTH**2))
+    return np.where(shelf.has_audio[slots], (by_text + by_sound) / 2, by_text).astype(np.float32)
+
+
+def _best(scores: Vector, may: Passes, n: int) -> Slots:
+    """The n best slots, best first; equal scores by slot."""
+    among = np.flatnonzero(may)
+    if len(among) > n:
+        least = np.partition(scores[among], len(among) - n)[len(among) - n]
+        among = among[scores[among] >= least]
+    return among[np.lexsort((among, -scores[among]))][:n]
+
+
+def _same(numbers: Numbers, number: int) -> Passes:
+    return np.asarray((numbers == number) & (number != 0))
+
+
+def _shared_tags(shelf: Shelf, slots: Slots, to: int) -> Vector:
+    """Share of common tags among the tags of both."""
+    of_all, of_one = shelf.tags[slots], shelf.tags[[to]]
+    shared = np.asarray((of_all @ of_one.T).todense()).ravel()
+    both = np.diff(of_all.indptr) + of_one.nnz - shared
+    return np.where(both > 0, shared / np.maximum(both, 1), 0).astype(np.float32)

@@ -1,0 +1,109 @@
+"""What is learned from everybody's feedback. It holds nothing of any single person.
+
+{"version": 1, "arrays": {name: [dtype, shape, bytes] …}, "texts": {name: [text …]}, "scales": "…",
+ "weights": {strategy: {signal: weight}}}      msgpack; numbers are little endian
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from fpserver.errors import InvalidRequest
+from fpserver.recommend.blend import STRATEGIES, Signal, Weights
+from fpserver.recommend.expected import Expectations
+from fpserver.terms import TrackIds, Vector, Vectors
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Model:
+    """Tracks that people know, in rows, ascending by id."""
+
+    track_id: TrackIds
+    factors: Vectors  # (n_tracks, n_factors)
+    near: sparse.csr_array  # (n_tracks, n_tracks), how strongly each column is a neighbour of the row
+    n_users: Vector  # people who liked each
+    n_lately: Vector  # of these, in the newest tenth of all likings
+    expectations: Expectations  # of (factors, log(1 + n_users))
+    weights: Weights
+
+    def pack(self) -> bytes:
+        """As it is kept; the same model gives the same bytes."""
+        told = self.expectations
+        arrays = {
+            "track_id": self.track_id.astype("<i8"),
+            "factors": self.factors.astype("<f4"),
+            "near_data": self.near.data.astype("<f2"),
+            "near_indices": self.near.indices.astype("<i4"),
+            "near_indptr": self.near.indptr.astype("<i8"),
+            "n_users": self.n_users.astype("<f4"),
+            "n_lately": self.n_lately.astype("<f4"),
+            **{
+                name: getattr(told, name).astype("<f4")
+                for name in ("base", "audio", "artist", "genre", "tag")
+            },
+        }
+        weights = self.weights.by_strategy.items()
+        document = {
+            "version": VERSION,
+            "arrays": {name: [each.dtype.str, each.shape, each.tobytes()] for name, each in arrays.items()},
+            "texts": {name: list(getattr(told, name)) for name in ("artists", "genres", "tag_names")},
+            "scales": told.scales,
+            "weights": {
+                name: {signal.value: weight for signal, weight in by.items()} for name, by in weights
+            },
+        }
+        packed: bytes = msgpack.packb(document)
+        return packed
+
+
+def unpack(packed: bytes) -> Model:
+    """What `pack` made.
+
+    Raises:
+        InvalidRequest: it is something else, or of another version of fpserver.
+    """
+    try:
+        document: dict[str, Any] = msgpack.unpackb(packed)
+        if document["version"] != VERSION:
+            raise InvalidRequest(f"model is of version {document['version']}, needs {VERSION}: train it anew")
+        return _model(document)
+    except (ValueError, KeyError, TypeError, AttributeError, msgpack.UnpackException) as error:
+        raise InvalidRequest(f"model cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _model(document: dict[str, Any]) -> Model:
+    arrays = {name: _array(*told) for name, told in document["arrays"].items()}
+    n_tracks = len(arrays["track_id"])
+    near = (arrays["near_data"].astype(np.float32), arrays["near_indices"], arrays["near_indptr"])
+    known = {signal.value: signal for signal in Signal}
+    weights = {
+        name: {known[signal]: weight for signal, weight in document["weights"][name].items()}
+        for name in STRATEGIES
+    }
+    return Model(
+        track_id=arrays["track_id"],
+        factors=arrays["factors"],
+        near=sparse.csr_array(near, shape=(n_tracks, n_tracks)),
+        n_users=arrays["n_users"],
+        n_lately=arrays["n_lately"],
+        expectations=Expectations(
+            base=arrays["base"],
+            audio=arrays["audio"],
+            artist=arrays["artist"],
+            genre=arrays["genre"],
+            tag=arrays["tag"],
+            **document["texts"],
+            scales=document["scales"],
+        ),
+        weights=Weights(by_strategy=weights),
+    )
+
+
+def _array(dtype: str, shape: list[int], kept: bytes) -> npt.NDArray[Any]:
+    return np.frombuffer(kept, np.dtype(dtype)).reshape(shape)

@@ -1,0 +1,151 @@
+"""From somebody's taste to a score for every track on the shelf."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from fpserver.recommend import content, factors, neighbours
+from fpserver.recommend.blend import Signal, Weights
+from fpserver.recommend.content import Shares
+from fpserver.recommend.expected import FEW
+from fpserver.recommend.model import Model
+from fpserver.recommend.shelf import NOWHERE, Shelf, Slots
+from fpserver.recommend.taste import Likings
+from fpserver.terms import Vector, Vectors
+
+KNOWN = 5.0  # likings of whom half is known
+LATELY = 3  # last liked tracks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Learned:
+    """A model as it stands on a shelf: everything by slot."""
+
+    factors: Vectors  # 0 for what nobody has heard
+    expected: Vectors  # factors, times `unheard`
+    gram: Vectors
+    near: sparse.csr_array  # by row of the model
+    row: Slots  # of each slot in the model; NOWHERE: nobody has heard it
+    popular: Vector
+    lately: Vector
+    expected_popular: Vector  # times `unheard`
+    unheard: Vector  # 0..1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ranker:
+    """A shelf, and what was learned, ready to be asked."""
+
+    shelf: Shelf
+    shares: Shares
+    squares: Vector  # of the lengths of audio vectors
+    weights: Weights
+    learned: Learned | None
+
+
+def ranker(shelf: Shelf, model: Model | None) -> Ranker:
+    """Everything that does not depend on who asks."""
+    return Ranker(
+        shelf=shelf,
+        shares=content.shares(shelf),
+        squares=np.einsum("ij,ij->i", shelf.audio, shelf.audio),
+        weights=Weights() if model is None else model.weights,
+        learned=None if model is None else _placed(shelf, model),
+    )
+
+
+def _placed(shelf: Shelf, model: Model) -> Learned:
+    places = np.minimum(np.searchsorted(model.track_id, shelf.track_id), len(model.track_id) - 1)
+    row = np.where(model.track_id[places] == shelf.track_id, places, NOWHERE)
+    there = row != NOWHERE
+    told = np.column_stack([model.factors, np.log1p(model.n_users), np.log1p(model.n_lately), model.n_users])
+    by_slot = np.zeros((len(shelf), told.shape[1]), np.float32)
+    by_slot[there] = told[row[there]]
+    unheard = (FEW / (FEW + by_slot[:, -1])).astype(np.float32)
+    expected = model.expectations.of(shelf) * unheard[:, None]
+    return Learned(
+        factors=np.ascontiguousarray(by_slot[:, :-3]),
+        expected=np.ascontiguousarray(expected[:, :-1]),
+        gram=factors.gram(model.factors),
+        near=model.near,
+        row=row,
+        popular=np.ascontiguousarray(by_slot[:, -3]),
+        lately=np.ascontiguousarray(by_slot[:, -2]),
+        expected_popular=np.ascontiguousarray(expected[:, -1]),
+        unheard=unheard,
+    )
+
+
+def signals(ranker: Ranker, likings: Likings) -> dict[Signal, Vector]:
+    """What speaks for each track, (n_slots,) by signal; signals that say nothing of anything are left out."""
+    shelf = ranker.shelf
+    slots = shelf.slots_of(likings.track_id)
+    there = slots != NOWHERE
+    slots, likings = slots[there], likings.taken(there)
+    told = _content(ranker, slots, likings)
+    if ranker.learned is not None:
+        told |= _collaborative(ranker.learned, slots, likings)
+    return told
+
+
+def _content(ranker: Ranker, slots: Slots, likings: Likings) -> dict[Signal, Vector]:
+    shelf, signed = ranker.shelf, np.where(likings.liking > 0, likings.weight, likings.liking)
+    told = {}
+    if len(slots):
+        told[Signal.ARTIST] = content.artist_scores(shelf, ranker.shares, slots, signed)
+        told[Signal.GENRE] = content.genre_scores(shelf, ranker.shares, slots, signed)
+        told[Signal.TAGS] = content.tag_scores(shelf, ranker.shares, slots, signed)
+    liked = np.flatnonzero((likings.weight > 0) & shelf.has_audio[slots])
+    if len(liked):
+        liked = liked[content.seeds(likings.weight[liked])]
+        alike = content.sound_likeness(shelf.audio, ranker.squares, shelf.audio[slots[liked]])
+        alike[~shelf.has_audio] = 0
+        weight = likings.weight[liked]
+        told[Signal.SOUND] = (alike * (weight / weight.max())).max(1)
+        told[Signal.SOUND_MEAN] = alike @ (weight / weight.sum())
+    return told
+
+
+def _collaborative(learned: Learned, slots: Slots, likings: Likings) -> dict[Signal, Vector]:
+    signed = np.where(likings.liking > 0, likings.weight, likings.liking)
+    known = float((likings.weight > 0).sum())
+    known /= known + KNOWN
+    told = {
+        Signal.POPULAR: learned.popular,
+        Signal.POPULAR_NEW: learned.popular * np.float32(1 - known),
+        Signal.LATELY: learned.lately,
+        Signal.EXPECTED_POPULAR: learned.expected_popular,
+        Signal.UNHEARD: learned.unheard,
+    }
+    if not len(slots):
+        return told
+    counting = np.argsort(-np.abs(signed), kind="stable")[: factors.MAX_LIKED]
+    liked = slots[counting]
+    vector = factors.fold_in(learned.factors[liked], signed[counting], learned.gram)
+    by_factors = learned.factors @ vector
+    known_of = learned.factors[liked] * (1 - learned.unheard[liked])[:, None] + learned.expected[liked]
+    told[Signal.EXPECTED] = learned.expected @ factors.fold_in(known_of, signed[counting], learned.gram)
+    told[Signal.FACTORS] = by_factors
+    told[Signal.FACTORS_KNOWN] = by_factors * np.float32(known)
+    heard = counting[learned.row[slots[counting]] != NOWHERE]
+    told[Signal.NEIGHBOURS] = _near(learned, slots[heard], signed[heard])
+    newest = heard[np.argsort(-likings.last_at[heard], kind="stable")]
+    newest = newest[signed[newest] > 0][:LATELY]
+    told[Signal.NEIGHBOURS_LATELY] = _near(learned, slots[newest], np.ones(len(newest), np.float32))
+    return told
+
+
+def _near(learned: Learned, slots: Slots, weight: Vector) -> Vector:
+    by_row = neighbours.scores(learned.near, learned.row[slots], weight)
+    by_slot = np.where(learned.row >= 0, by_row[learned.row], 0)
+    return np.asarray(np.log1p(10 * np.maximum(by_slot, 0)), np.float32)
+
+
+def score(ranker: Ranker, told: dict[Signal, Vector], strategy: str) -> Vector:
+    """Σ weight · signal, (n_slots,)."""
+    total = np.zeros(len(ranker.shelf), np.float32)
+    for signal, weight in ranker.weights.by_strategy[strategy].items():
+        if weight and signal in told:
+            total += np.float32(weight) * told[signal]
+    return total

@@ -1,0 +1,143 @@
+"""Why a track was recommended: what spoke for it more than for others, and which liked track that comes from.
+
+A signal speaks for a track by its weight times how far it stands above its mean over the shelf. What speaks together for
+the same thing is one reason; its share is that of all that speaks for the track. Reasons are data; words are put to them
+at the edge.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from fpserver.recommend.blend import Signal
+from fpserver.recommend.choosing import likeness
+from fpserver.recommend.ranking import Ranker
+from fpserver.recommend.shelf import NOWHERE, Slots
+from fpserver.recommend.taste import Likings
+from fpserver.terms import Vector
+
+MIN_SHARE = 0.12
+MAX_REASONS = 3
+MAX_COMPARED = 50  # liked tracks among which the one is sought that a reason names
+
+
+class Why(StrEnum):
+    """Kinds of reasons."""
+
+    LIKE = "like"  # it is like a track that is liked, by what it is
+    PEOPLE = "people"  # who likes a track that is liked, likes it too
+    TASTE = "taste"  # it fits all that is liked, as others' likings go together
+    POPULAR = "popular"
+    NEW = "new"  # nobody has heard it yet
+
+
+SPEAKS = {
+    Signal.SOUND: Why.LIKE,
+    Signal.SOUND_MEAN: Why.LIKE,
+    Signal.ARTIST: Why.LIKE,
+    Signal.GENRE: Why.LIKE,
+    Signal.TAGS: Why.LIKE,
+    Signal.NEIGHBOURS: Why.PEOPLE,
+    Signal.NEIGHBOURS_LATELY: Why.PEOPLE,
+    Signal.FACTORS: Why.TASTE,
+    Signal.FACTORS_KNOWN: Why.TASTE,
+    Signal.EXPECTED: Why.TASTE,
+    Signal.POPULAR: Why.POPULAR,
+    Signal.POPULAR_NEW: Why.POPULAR,
+    Signal.LATELY: Why.POPULAR,
+    Signal.EXPECTED_POPULAR: Why.NEW,
+    Signal.UNHEARD: Why.NEW,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One reason for one track."""
+
+    why: Why
+    share: float  # of all that speaks for the track, 0..1
+    because_of: int | None = None  # a liked track
+    same_artist: bool = False
+    same_genre: bool = False
+    tags: tuple[str, ...] = ()  # that both have
+
+
+def reasons(
+    ranker: Ranker, told: Mapping[Signal, Vector], strategy: str, likings: Likings, slots: Slots
+) -> list[list[Reason]]:
+    """The reasons for each of some tracks, strongest first; at least one each."""
+    speaks = _speaks(ranker, told, strategy, slots)
+    liked = _liked(ranker, likings)
+    found = []
+    for place, slot in enumerate(slots.tolist()):
+        for_it = {why: max(float(column[place]), 0.0) for why, column in speaks.items()}
+        total = sum(for_it.values())
+        strongest = sorted(for_it, key=lambda why: (-for_it[why], why))[:MAX_REASONS]
+        shares = {why: for_it[why] / total if total else 0.0 for why in strongest}
+        kept = [why for why in strongest if shares[why] >= MIN_SHARE] or strongest[:1] or [Why.POPULAR]
+        found.append([_reason(ranker, why, shares.get(why, 0.0), slot, liked) for why in kept])
+    return found
+
+
+def _speaks(ranker: Ranker, told: Mapping[Signal, Vector], strategy: str, slots: Slots) -> dict[Why, Vector]:
+    """How much each kind of reason speaks for each of these tracks."""
+    speaks: dict[Why, Vector] = {}
+    for signal, weight in ranker.weights.by_strategy[strategy].items():
+        if weight and signal in told:
+            part = weight * (told[signal][slots] - told[signal].mean())
+            why = SPEAKS[signal]
+            speaks[why] = speaks[why] + part if why in speaks else part
+    return speaks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Liked:
+    slots: Slots
+    weight: Vector
+
+
+def _liked(ranker: Ranker, likings: Likings) -> _Liked:
+    slots = ranker.shelf.slots_of(likings.track_id)
+    weight = np.where(slots != NOWHERE, likings.weight, 0)
+    strongest = np.argsort(-weight, kind="stable")[:MAX_COMPARED]
+    strongest = strongest[weight[strongest] > 0]
+    return _Liked(slots=slots[strongest], weight=weight[strongest])
+
+
+def _reason(ranker: Ranker, why: Why, share: float, slot: int, liked: _Liked) -> Reason:
+    share = round(share, 3)
+    if not len(liked.slots) or why not in (Why.LIKE, Why.PEOPLE):
+        return Reason(why=why, share=share)
+    shelf = ranker.shelf
+    if why is Why.LIKE:
+        alike = likeness(shelf, liked.slots, slot) * liked.weight
+    else:
+        alike = _near(ranker, slot, liked) * liked.weight
+    best = int(alike.argmax())
+    if alike[best] <= 0:
+        return Reason(why=why, share=share)
+    of = int(liked.slots[best])
+    common = np.intersect1d(shelf.tags[[slot]].indices, shelf.tags[[of]].indices).tolist()
+    return Reason(
+        why=why,
+        share=share,
+        because_of=int(shelf.track_id[of]),
+        same_artist=bool(shelf.artist[slot] and shelf.artist[slot] == shelf.artist[of]),
+        same_genre=bool(shelf.genre[slot] and shelf.genre[slot] == shelf.genre[of]),
+        tags=tuple(shelf.tag_names[number] for number in common),
+    )
+
+
+def _near(ranker: Ranker, slot: int, liked: _Liked) -> Vector:
+    """How strongly a track is a neighbour of each that is liked."""
+    learned = ranker.learned
+    assert learned is not None  # else nothing speaks for it as people's
+    rows, row = learned.row[liked.slots], int(learned.row[slot])
+    near = np.zeros(len(rows), np.float32)
+    if row == NOWHERE:
+        return near
+    there = rows != NOWHERE
+    near[there] = np.asarray(learned.near[rows[there]][:, [row]].todense()).ravel()
+    return near

@@ -1,0 +1,156 @@
+"""From everybody's feedback to a model.
+
+Twice: first from all but the newest events and without some tracks, to learn from the events left out how much each
+signal counts, for known and for new tracks; then from everything.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from fpserver.recommend import blend, expected, factors, neighbours
+from fpserver.recommend.blend import Question, Signal, Weights
+from fpserver.recommend.model import Model
+from fpserver.recommend.ranking import Ranker, ranker, signals
+from fpserver.recommend.shelf import Shelf
+from fpserver.recommend.taste import Likings, likings
+from fpserver.terms import History, TrackIds, Vector
+
+HELD_BACK = 0.1  # newest share of events, from which weights are learned
+PRETENDED_NEW = 0.1  # share of tracks that are new in the first training
+LATELY = 0.1  # newest share of events that say what is popular lately
+MAX_ASKED = 600  # questions from which weights are learned
+MOMENTS = 1  # at which each of some people is asked
+MAX_CANDIDATES = 2000  # tracks that each of them could have heard
+MIN_ASKED = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How large a model is."""
+
+    n_factors: int
+    n_neighbors: int
+    n_threads: int = 1
+
+
+def train(history: History, shelf: Shelf, *, size: Size, seed: int = 0) -> Model | None:
+    """Learn; None: nobody has liked anything on the shelf.
+
+    Args:
+        history: of all people.
+        shelf: all tracks.
+        size: of the model.
+        seed: the same gives the same model.
+    """
+    rng = np.random.default_rng(seed)
+    return _fit(history, shelf, size, seed, _weights(history, shelf, size, seed, rng))
+
+
+def _weights(history: History, shelf: Shelf, size: Size, seed: int, rng: np.random.Generator) -> Weights:
+    """How much each signal counts."""
+    if not len(history):
+        return Weights()
+    since = np.quantile(history.at, 1 - HELD_BACK)
+    new = rng.random(len(shelf)) < PRETENDED_NEW
+    before = history.at < since
+    slots = shelf.slots_of(history.track_id)
+    early = _taken(history, before & ~((slots >= 0) & new[slots]))
+    model = _fit(early, shelf, size, seed, Weights())
+    if model is None:
+        return Weights()
+    questions = _questions(history, since, ranker(shelf, model), rng)
+    return blend.learn(questions) if len(questions) >= MIN_ASKED else Weights()
+
+
+def _questions(history: History, since: float, asked: Ranker, rng: np.random.Generator) -> list[Question]:
+    """What some people liked since, of all they could have heard."""
+    users = np.unique(history.user[history.at >= since])
+    rng.shuffle(users)
+    starts, ends = np.searchsorted(history.user, users), np.searchsorted(history.user, users, "right")
+    questions: list[Question] = []
+    for start, end in zip(starts, ends, strict=True):
+        theirs = _slice(history, start, end)
+        asked_of = (_question(theirs, since, asked, rng) for _ in range(MOMENTS))
+        questions += [question for question in asked_of if question is not None]
+        if len(questions) >= MAX_ASKED:
+            break
+    return questions
+
+
+def _question(theirs: History, since: float, asked: Ranker, rng: np.random.Generator) -> Question | None:
+    shelf = asked.shelf
+    live = np.flatnonzero(theirs.at >= since)
+    cut = theirs.at[live[rng.integers(len(live))]]
+    before = likings(_taken(theirs, theirs.at < cut))
+    after = likings(_taken(theirs, theirs.at >= cut))
+    next_slots = shelf.slots_of(after.track_id[after.liking > 0])
+    next_slots = next_slots[next_slots >= 0]
+    heard = np.zeros(len(shelf), np.bool_)
+    known = shelf.slots_of(before.track_id)
+    heard[known[known >= 0]] = True
+    next_slots = next_slots[~heard[next_slots]]
+    if not len(next_slots):
+        return None
+    could = np.flatnonzero(~heard & (shelf.track_id > 0))
+    if len(could) > MAX_CANDIDATES:
+        could = np.union1d(rng.choice(could, MAX_CANDIDATES, replace=False), next_slots)
+    told = signals(asked, before)
+    columns = np.zeros((len(could), len(Signal)), np.float32)
+    for i, signal in enumerate(Signal):
+        if signal in told:
+            columns[:, i] = told[signal][could]
+    return Question(signals=columns, chosen=np.isin(could, next_slots))
+
+
+def _fit(history: History, shelf: Shelf, size: Size, seed: int, weights: Weights) -> Model | None:
+    """A model of all events, with these weights."""
+    liked = likings(history)
+    liked = liked.taken(shelf.slots_of(liked.track_id) >= 0)
+    liked = liked.taken(liked.liking != 0)
+    positive = liked.liking > 0
+    if not positive.any():
+        return None
+    track_id = np.unique(liked.track_id)
+    matrix = _matrix(liked, track_id)
+    vectors = factors.learn(matrix, n_factors=size.n_factors, seed=seed, n_threads=size.n_threads)
+    n_users = np.bincount(np.searchsorted(track_id, liked.track_id[positive]), minlength=len(track_id))
+    n_lately = _n_lately(liked.taken(positive), track_id)
+    told = np.column_stack([vectors, np.log1p(n_users)]).astype(np.float32)
+    return Model(
+        track_id=track_id,
+        factors=vectors,
+        near=neighbours.learn(matrix, n_neighbors=size.n_neighbors, n_threads=size.n_threads),
+        n_users=n_users.astype(np.float32),
+        n_lately=n_lately.astype(np.float32),
+        expectations=expected.learn(shelf, shelf.slots_of(track_id), told, n_users.astype(np.float32)),
+        weights=weights,
+    )
+
+
+def _n_lately(liked: Likings, track_id: TrackIds) -> Vector:
+    lately = liked.last_at >= np.quantile(liked.last_at, 1 - LATELY)
+    rows = np.searchsorted(track_id, liked.track_id[lately])
+    return np.bincount(rows, minlength=len(track_id)).astype(np.float32)
+
+
+def _matrix(liked: Likings, track_id: TrackIds) -> sparse.csr_array:
+    users, rows = np.unique(liked.user, return_inverse=True)
+    weight = np.where(liked.liking > 0, liked.weight, liked.liking).astype(np.float32)
+    columns = np.searchsorted(track_id, liked.track_id)
+    return sparse.csr_array((weight, (rows, columns)), shape=(len(users), len(track_id)))
+
+
+def _taken(history: History, which: np.ndarray) -> History:
+    return History(
+        user=history.user[which],
+        track_id=history.track_id[which],
+        kind=history.kind[which],
+        value=history.value[which],
+        at=history.at[which],
+    )
+
+
+def _slice(history: History, start: int, end: int) -> History:
+    return _taken(history, np.arange(start, end))
