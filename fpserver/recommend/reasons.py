@@ -1,8 +1,8 @@
 """Why a track was recommended: what spoke for it more than for others, and which liked track that comes from.
 
-A signal speaks for a track by its weight times how far it stands above its mean over the shelf. What speaks together for
-the same thing is one reason; its share is that of all that speaks for the track. Reasons are data; words are put to them
-at the edge.
+A signal speaks for a track by its weight times how far it stands above its mean over the shelf. What speaks together
+for the same thing is one reason; its share is that of all that speaks for the track. Reasons are data; words are put to
+them at the edge.
 """
 
 from collections.abc import Mapping
