@@ -2,8 +2,8 @@
 
 A person's next track is the one with the largest Σ weight · signal, give or take: weights are those under which what
 was liked next is likeliest among everything there was (a conditional logit), drawn to weights that are assumed when
-nothing is learned. Signals come alone, and some once more times how much is known of the person or of the track, so that
-new people and new tracks are recommended by what there is.
+nothing is learned. Signals come alone, and some once more times how much is known of the person or of the track, so
+that new people and new tracks are recommended by what there is.
 
 McFadden, "Conditional Logit Analysis of Qualitative Choice Behavior", 1974.
 """
