@@ -30,6 +30,7 @@ class Described:
     genre: str
     tags: tuple[str, ...]
     audio: Vector | None
+    added_at: float = 0.0  # seconds since 1970
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,6 +43,7 @@ class Shelf:
     tags: sparse.csr_array  # (n_slots, n_tags + 1), 1 where a track has a tag; column 0 is empty
     audio: Vectors  # (n_slots, d), 0 where there is none
     has_audio: npt.NDArray[np.bool_]
+    added_at: npt.NDArray[np.float64]  # when it came into the catalogue, seconds since 1970
     artists: tuple[str, ...]  # by number; the first is ""
     genres: tuple[str, ...]
     tag_names: tuple[str, ...]
@@ -64,7 +66,7 @@ def slots_in(ascending: TrackIds, slots: Slots, track_ids: TrackIds) -> Slots:
     return np.where(ascending[places] == track_ids, slots[places], NOWHERE)
 
 
-def described(track_id: int, metadata: Metadata, audio: Vector | None) -> Described:
+def described(track_id: int, metadata: Metadata, audio: Vector | None, *, added_at: float) -> Described:
     """What counts of a track's metadata; tags are parted by commas."""
     tags = (fold(tag).strip() for tag in (getattr(metadata, "tags", None) or "").split(","))
     return Described(
@@ -73,6 +75,7 @@ def described(track_id: int, metadata: Metadata, audio: Vector | None) -> Descri
         genre=fold(metadata.genre).strip(),
         tags=tuple(dict.fromkeys(tag for tag in tags if tag)),
         audio=audio,
+        added_at=added_at,
     )
 
 
@@ -88,11 +91,11 @@ def build(tracks: Sequence[Described | None], *, n_dimensions: int, scales: str 
     track_id = np.zeros(len(tracks), np.int64)
     artist, genre = np.zeros(len(tracks), np.int32), np.zeros(len(tracks), np.int32)
     audio = np.zeros((len(tracks), n_dimensions), np.float32)
-    has_audio = np.zeros(len(tracks), np.bool_)
+    has_audio, added_at = np.zeros(len(tracks), np.bool_), np.zeros(len(tracks))
     starts, tags = [0], list[int]()
     for slot, track in enumerate(tracks):
         if track is not None:
-            track_id[slot] = track.track_id
+            track_id[slot], added_at[slot] = track.track_id, track.added_at
             artist[slot] = artists.setdefault(track.artist, len(artists))
             genre[slot] = genres.setdefault(track.genre, len(genres))
             tags += [names.setdefault(tag, len(names)) for tag in track.tags]
@@ -107,6 +110,7 @@ def build(tracks: Sequence[Described | None], *, n_dimensions: int, scales: str 
         tags=sparse.csr_array((np.ones(len(tags), np.float32), tags, starts), shape=shape),
         audio=audio,
         has_audio=has_audio,
+        added_at=added_at,
         artists=tuple(artists),
         genres=tuple(genres),
         tag_names=tuple(names),

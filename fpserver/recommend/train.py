@@ -14,7 +14,7 @@ from fpserver.recommend.blend import Question, Signal, Weights
 from fpserver.recommend.model import Model
 from fpserver.recommend.ranking import Ranker, ranker, signals
 from fpserver.recommend.shelf import Shelf
-from fpserver.recommend.taste import Likings, likings
+from fpserver.recommend.taste import Likings, Reals, likings
 from fpserver.terms import History, TrackIds, Vector
 
 HELD_BACK = 0.1  # newest share of events, from which weights are learned
@@ -60,11 +60,22 @@ def _weights(history: History, shelf: Shelf, size: Size, seed: int, rng: np.rand
     model = _fit(early, shelf, size, seed, Weights())
     if model is None:
         return Weights()
-    questions = _questions(history, since, ranker(shelf, model), rng)
+    there_since = _there_since(history, shelf)
+    questions = _questions(history, since, ranker(shelf, model), there_since, rng)
     return blend.learn(questions) if len(questions) >= MIN_ASKED else Weights()
 
 
-def _questions(history: History, since: float, asked: Ranker, rng: np.random.Generator) -> list[Question]:
+def _there_since(history: History, shelf: Shelf) -> Reals:
+    """When each track could first be heard, by slot: since it was added, or somebody heard it before."""
+    since = shelf.added_at.copy()
+    slots = shelf.slots_of(history.track_id)
+    np.minimum.at(since, slots[slots >= 0], history.at[slots >= 0])
+    return since
+
+
+def _questions(
+    history: History, since: float, asked: Ranker, there_since: Reals, rng: np.random.Generator
+) -> list[Question]:
     """What some people liked since, of all they could have heard."""
     users = np.unique(history.user[history.at >= since])
     rng.shuffle(users)
@@ -72,14 +83,16 @@ def _questions(history: History, since: float, asked: Ranker, rng: np.random.Gen
     questions: list[Question] = []
     for start, end in zip(starts, ends, strict=True):
         theirs = _slice(history, start, end)
-        asked_of = (_question(theirs, since, asked, rng) for _ in range(MOMENTS))
+        asked_of = (_question(theirs, since, asked, there_since, rng) for _ in range(MOMENTS))
         questions += [question for question in asked_of if question is not None]
         if len(questions) >= MAX_ASKED:
             break
     return questions
 
 
-def _question(theirs: History, since: float, asked: Ranker, rng: np.random.Generator) -> Question | None:
+def _question(
+    theirs: History, since: float, asked: Ranker, there_since: Reals, rng: np.random.Generator
+) -> Question | None:
     shelf = asked.shelf
     live = np.flatnonzero(theirs.at >= since)
     cut = theirs.at[live[rng.integers(len(live))]]
@@ -90,10 +103,11 @@ def _question(theirs: History, since: float, asked: Ranker, rng: np.random.Gener
     heard = np.zeros(len(shelf), np.bool_)
     known = shelf.slots_of(before.track_id)
     heard[known[known >= 0]] = True
-    next_slots = next_slots[~heard[next_slots]]
+    could_be = ~heard & (shelf.track_id > 0) & (there_since <= cut)
+    next_slots = next_slots[could_be[next_slots]]
     if not len(next_slots):
         return None
-    could = np.flatnonzero(~heard & (shelf.track_id > 0))
+    could = np.flatnonzero(could_be)
     if len(could) > MAX_CANDIDATES:
         could = np.union1d(rng.choice(could, MAX_CANDIDATES, replace=False), next_slots)
     told = signals(asked, before)
