@@ -10,9 +10,9 @@ Diversity-Based Reranking", SIGIR 1998.
 
 import numpy as np
 
-from fpserver.recommend.content import WIDTH
-from fpserver.recommend.shelf import Numbers, Passes, Shelf, Slots
-from fpserver.terms import Vector, Vectors
+from fpserver.recommend.content import likeness
+from fpserver.recommend.shelf import Passes, Shelf, Slots
+from fpserver.terms import Vector
 
 POOL = 10  # times as many tracks as are wanted, at least MIN_POOL
 MIN_POOL = 200
@@ -52,6 +52,7 @@ def choose(
     if seed is not None:
         worth = worth + NOISE * spread * np.random.default_rng(seed).gumbel(size=len(pool)) / 2
     worth = (worth - worth.min()) / max(float(np.ptp(worth)), 1e-9)
+    alike = likeness(shelf, pool, pool) if diversity else np.zeros((len(pool), 1), np.float32)
     likest = np.zeros(len(pool))
     left = np.ones(len(pool), np.bool_)
     artists, n_of_artist = shelf.artist[pool], dict[int, int]()
@@ -66,20 +67,8 @@ def choose(
         if artist and n_of_artist[artist] >= max_per_artist:
             left &= artists != artist
         if diversity:
-            likest = np.maximum(likest, likeness(shelf, pool, pool[best]))
+            likest = np.maximum(likest, alike[best])
     return pool[chosen]
-
-
-def likeness(shelf: Shelf, slots: Slots, to: int) -> Vector:
-    """How alike some tracks are to one, 0..1: by sound where both have one, and by artist, genre and tags."""
-    by_text = SAME_ARTIST * _same(shelf.artist[slots], shelf.artist[to])
-    by_text = by_text + SAME_GENRE * _same(shelf.genre[slots], shelf.genre[to])
-    by_text = by_text + (1 - SAME_ARTIST - SAME_GENRE) * _shared_tags(shelf, slots, to)
-    if not shelf.has_audio[to]:
-        return np.asarray(by_text, np.float32)
-    away: Vectors = shelf.audio[slots] - shelf.audio[to]
-    by_sound = np.exp(np.einsum("ij,ij->i", away, away) / (-2 * WIDTH**2))
-    return np.where(shelf.has_audio[slots], (by_text + by_sound) / 2, by_text).astype(np.float32)
 
 
 def _best(scores: Vector, may: Passes, n: int) -> Slots:
@@ -89,15 +78,3 @@ def _best(scores: Vector, may: Passes, n: int) -> Slots:
         least = np.partition(scores[among], len(among) - n)[len(among) - n]
         among = among[scores[among] >= least]
     return among[np.lexsort((among, -scores[among]))][:n]
-
-
-def _same(numbers: Numbers, number: int) -> Passes:
-    return np.asarray((numbers == number) & (number != 0))
-
-
-def _shared_tags(shelf: Shelf, slots: Slots, to: int) -> Vector:
-    """Share of common tags among the tags of both."""
-    of_all, of_one = shelf.tags[slots], shelf.tags[[to]]
-    shared = np.asarray((of_all @ of_one.T).todense()).ravel()
-    both = np.diff(of_all.indptr) + of_one.nnz - shared
-    return np.where(both > 0, shared / np.maximum(both, 1), 0).astype(np.float32)

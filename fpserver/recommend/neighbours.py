@@ -7,9 +7,6 @@ import numpy as np
 from implicit.nearest_neighbours import CosineRecommender
 from scipy import sparse
 
-from fpserver.recommend.shelf import Slots
-from fpserver.terms import Vector
-
 SHRINK = 10.0  # people by which every overlap is held to be smaller than it looks
 OWN = 1  # each track is its own nearest
 
@@ -37,9 +34,3 @@ def learn(likings: sparse.csr_array, *, n_neighbors: int, n_threads: int = 1) ->
     return sparse.csr_array(
         (data[others].astype(np.float32), (rows[others], near.indices[others])), shape=near.shape
     )
-
-
-def scores(near: sparse.csr_array, rows: Slots, weight: Vector) -> Vector:
-    """How strongly each track is a neighbour of these, (n_tracks,)."""
-    asked = sparse.csr_array((weight, rows, [0, len(rows)]), shape=(1, near.shape[0]))
-    return np.asarray((asked @ near).todense(), np.float32).ravel()

@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
-from fpserver.recommend import content, factors, neighbours
+from fpserver.recommend import content, factors
 from fpserver.recommend.blend import Signal, Weights
-from fpserver.recommend.content import Shares
+from fpserver.recommend.content import Shares, Sounds
 from fpserver.recommend.expected import FEW
 from fpserver.recommend.model import Model
 from fpserver.recommend.shelf import NOWHERE, Shelf, Slots
-from fpserver.recommend.taste import Likings
+from fpserver.recommend.taste import Likings, Reals
 from fpserver.terms import Vector, Vectors
 
 KNOWN = 5.0  # likings of whom half is known
@@ -25,12 +24,22 @@ class Learned:
     factors: Vectors  # 0 for what nobody has heard
     expected: Vectors  # factors, times `unheard`
     gram: Vectors
-    near: sparse.csr_array  # by row of the model
     row: Slots  # of each slot in the model; NOWHERE: nobody has heard it
+    starts: Slots  # of each row: where its neighbours begin; the next row's start is where they end
+    near: Slots  # slots of neighbours; one behind the last for those that are not on the shelf
+    strength: Vector
     popular: Vector
     lately: Vector
     expected_popular: Vector  # times `unheard`
     unheard: Vector  # 0..1
+
+    def neighbours_of(self, slot: int) -> tuple[Slots, Vector]:
+        """(slots of a track's neighbours, how strong each is)."""
+        row = int(self.row[slot])
+        if row == NOWHERE:
+            return self.near[:0], self.strength[:0]
+        here = slice(int(self.starts[row]), int(self.starts[row + 1]))
+        return self.near[here], self.strength[here]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,7 +48,7 @@ class Ranker:
 
     shelf: Shelf
     shares: Shares
-    squares: Vector  # of the lengths of audio vectors
+    sounds: Sounds
     weights: Weights
     learned: Learned | None
 
@@ -49,7 +58,7 @@ def ranker(shelf: Shelf, model: Model | None) -> Ranker:
     return Ranker(
         shelf=shelf,
         shares=content.shares(shelf),
-        squares=np.einsum("ij,ij->i", shelf.audio, shelf.audio),
+        sounds=content.sounds(shelf),
         weights=Weights() if model is None else model.weights,
         learned=None if model is None else _placed(shelf, model),
     )
@@ -59,6 +68,8 @@ def _placed(shelf: Shelf, model: Model) -> Learned:
     places = np.minimum(np.searchsorted(model.track_id, shelf.track_id), len(model.track_id) - 1)
     row = np.where(model.track_id[places] == shelf.track_id, places, NOWHERE)
     there = row != NOWHERE
+    slot = np.full(len(model.track_id), len(shelf), np.int64)
+    slot[row[there]] = np.flatnonzero(there)
     told = np.column_stack([model.factors, np.log1p(model.n_users), np.log1p(model.n_lately), model.n_users])
     by_slot = np.zeros((len(shelf), told.shape[1]), np.float32)
     by_slot[there] = told[row[there]]
@@ -68,8 +79,10 @@ def _placed(shelf: Shelf, model: Model) -> Learned:
         factors=np.ascontiguousarray(by_slot[:, :-3]),
         expected=np.ascontiguousarray(expected[:, :-1]),
         gram=factors.gram(model.factors),
-        near=model.near,
         row=row,
+        starts=model.near.indptr.astype(np.int64),
+        near=slot[model.near.indices],
+        strength=model.near.data,
         popular=np.ascontiguousarray(by_slot[:, -3]),
         lately=np.ascontiguousarray(by_slot[:, -2]),
         expected_popular=np.ascontiguousarray(expected[:, -1]),
@@ -99,11 +112,11 @@ def _content(ranker: Ranker, slots: Slots, likings: Likings) -> dict[Signal, Vec
     liked = np.flatnonzero((likings.weight > 0) & shelf.has_audio[slots])
     if len(liked):
         liked = liked[content.seeds(likings.weight[liked])]
-        alike = content.sound_likeness(shelf.audio, ranker.squares, shelf.audio[slots[liked]])
-        alike[~shelf.has_audio] = 0
         weight = likings.weight[liked]
-        told[Signal.SOUND] = (alike * (weight / weight.max())).max(1)
-        told[Signal.SOUND_MEAN] = alike @ (weight / weight.sum())
+        alike = ranker.sounds.likeness(slots[liked])
+        told[Signal.SOUND_MEAN] = (weight / weight.sum()) @ alike
+        alike *= (weight / weight.max())[:, None]
+        told[Signal.SOUND] = alike.max(0)
     return told
 
 
@@ -128,18 +141,25 @@ def _collaborative(learned: Learned, slots: Slots, likings: Likings) -> dict[Sig
     told[Signal.EXPECTED] = learned.expected @ factors.fold_in(known_of, signed[counting], learned.gram)
     told[Signal.FACTORS] = by_factors
     told[Signal.FACTORS_KNOWN] = by_factors * np.float32(known)
-    heard = counting[learned.row[slots[counting]] != NOWHERE]
-    told[Signal.NEIGHBOURS] = _near(learned, slots[heard], signed[heard])
-    newest = heard[np.argsort(-likings.last_at[heard], kind="stable")]
-    newest = newest[signed[newest] > 0][:LATELY]
+    told[Signal.NEIGHBOURS] = _near(learned, liked, signed[counting])
+    newest = np.flatnonzero(signed > 0)
+    newest = newest[np.argsort(-likings.last_at[newest], kind="stable")][:LATELY]
     told[Signal.NEIGHBOURS_LATELY] = _near(learned, slots[newest], np.ones(len(newest), np.float32))
     return told
 
 
 def _near(learned: Learned, slots: Slots, weight: Vector) -> Vector:
-    by_row = neighbours.scores(learned.near, learned.row[slots], weight)
-    by_slot = np.where(learned.row >= 0, by_row[learned.row], 0)
-    return np.asarray(np.log1p(10 * np.maximum(by_slot, 0)), np.float32)
+    """How strongly each track is a neighbour of these, (n_slots,)."""
+    found = [learned.neighbours_of(slot) for slot in slots.tolist()]
+    total: Reals = np.zeros(len(learned.row) + 1)
+    if found:
+        near = np.concatenate([theirs for theirs, _ in found])
+        strength = np.concatenate([each * of for (_, each), of in zip(found, weight, strict=True)])
+        total = np.bincount(near, strength, minlength=len(total)).astype(np.float64)
+    told = np.zeros(len(learned.row), np.float32)
+    there = np.flatnonzero(total[:-1] > 0)
+    told[there] = np.log1p(10 * total[there])
+    return told
 
 
 def score(ranker: Ranker, told: dict[Signal, Vector], strategy: str) -> Vector:

@@ -12,11 +12,11 @@ from enum import StrEnum
 import numpy as np
 
 from fpserver.recommend.blend import Signal
-from fpserver.recommend.choosing import likeness
+from fpserver.recommend.content import likeness
 from fpserver.recommend.ranking import Ranker
-from fpserver.recommend.shelf import NOWHERE, Slots
+from fpserver.recommend.shelf import NOWHERE, Shelf, Slots
 from fpserver.recommend.taste import Likings
-from fpserver.terms import Vector
+from fpserver.terms import Vector, Vectors
 
 MIN_SHARE = 0.12
 MAX_REASONS = 3
@@ -70,14 +70,19 @@ def reasons(
     """The reasons for each of some tracks, strongest first; at least one each."""
     speaks = _speaks(ranker, told, strategy, slots)
     liked = _liked(ranker, likings)
+    alike = likeness(ranker.shelf, slots, liked.slots) * liked.weight
+    near = _near(ranker, liked, slots) * liked.weight
     found = []
     for place, slot in enumerate(slots.tolist()):
         for_it = {why: max(float(column[place]), 0.0) for why, column in speaks.items()}
         total = sum(for_it.values())
         strongest = sorted(for_it, key=lambda why: (-for_it[why], why))[:MAX_REASONS]
-        shares = {why: for_it[why] / total if total else 0.0 for why in strongest}
-        kept = [why for why in strongest if shares[why] >= MIN_SHARE] or strongest[:1] or [Why.POPULAR]
-        found.append([_reason(ranker, why, shares.get(why, 0.0), slot, liked) for why in kept])
+        shares = {why: for_it[why] / total if total else 0.0 for why in strongest or [Why.POPULAR]}
+        kept = [why for why in shares if shares[why] >= MIN_SHARE] or [next(iter(shares))]
+        of = {Why.LIKE: alike[place], Why.PEOPLE: near[place]}
+        found.append(
+            [_reason(ranker.shelf, why, shares[why], slot, liked.slots, of.get(why)) for why in kept]
+        )
     return found
 
 
@@ -106,20 +111,13 @@ def _liked(ranker: Ranker, likings: Likings) -> _Liked:
     return _Liked(slots=slots[strongest], weight=weight[strongest])
 
 
-def _reason(ranker: Ranker, why: Why, share: float, slot: int, liked: _Liked) -> Reason:
+def _reason(shelf: Shelf, why: Why, share: float, slot: int, liked: Slots, by_liked: Vector | None) -> Reason:
+    """A reason with the liked track that speaks most for it, if there is one."""
     share = round(share, 3)
-    if not len(liked.slots) or why not in (Why.LIKE, Why.PEOPLE):
+    if by_liked is None or not len(liked) or by_liked.max() <= 0:
         return Reason(why=why, share=share)
-    shelf = ranker.shelf
-    if why is Why.LIKE:
-        alike = likeness(shelf, liked.slots, slot) * liked.weight
-    else:
-        alike = _near(ranker, slot, liked) * liked.weight
-    best = int(alike.argmax())
-    if alike[best] <= 0:
-        return Reason(why=why, share=share)
-    of = int(liked.slots[best])
-    common = np.intersect1d(shelf.tags[[slot]].indices, shelf.tags[[of]].indices).tolist()
+    of = int(liked[by_liked.argmax()])
+    common = np.intersect1d(_tags(shelf, slot), _tags(shelf, of)).tolist()
     return Reason(
         why=why,
         share=share,
@@ -130,14 +128,19 @@ def _reason(ranker: Ranker, why: Why, share: float, slot: int, liked: _Liked) ->
     )
 
 
-def _near(ranker: Ranker, slot: int, liked: _Liked) -> Vector:
-    """How strongly a track is a neighbour of each that is liked."""
-    learned = ranker.learned
-    assert learned is not None  # else nothing speaks for it as people's
-    rows, row = learned.row[liked.slots], int(learned.row[slot])
-    near = np.zeros(len(rows), np.float32)
-    if row == NOWHERE:
-        return near
-    there = rows != NOWHERE
-    near[there] = np.asarray(learned.near[rows[there]][:, [row]].todense()).ravel()
+def _tags(shelf: Shelf, slot: int) -> Slots:
+    tags: Slots = shelf.tags.indices[shelf.tags.indptr[slot] : shelf.tags.indptr[slot + 1]]
+    return tags
+
+
+def _near(ranker: Ranker, liked: _Liked, slots: Slots) -> Vectors:
+    """How strongly each track is a neighbour of each that is liked, (len(slots), len(liked.slots))."""
+    near = np.zeros((len(slots), len(liked.slots)), np.float32)
+    if ranker.learned is not None:
+        for column, slot in enumerate(liked.slots.tolist()):
+            theirs, strength = ranker.learned.neighbours_of(slot)
+            places = {other: place for place, other in enumerate(theirs.tolist())}
+            for row, other in enumerate(slots.tolist()):
+                if other in places:
+                    near[row, column] = strength[places[other]]
     return near

@@ -47,6 +47,7 @@ class Shelf:
     artists: tuple[str, ...]  # by number; the first is ""
     genres: tuple[str, ...]
     tag_names: tuple[str, ...]
+    by_id: Slots  # slots, ascending by track
     scales: str = ""  # version of the scales that audio vectors were made with
 
     def __len__(self) -> int:
@@ -54,16 +55,11 @@ class Shelf:
 
     def slots_of(self, track_ids: TrackIds) -> Slots:
         """The slot of each track, NOWHERE where it is not on the shelf."""
-        order = np.argsort(self.track_id, kind="stable")
-        return slots_in(self.track_id[order], order, track_ids)
-
-
-def slots_in(ascending: TrackIds, slots: Slots, track_ids: TrackIds) -> Slots:
-    """The slot of each track: `slots[i]` is that of track `ascending[i]`."""
-    if not len(ascending):
-        return np.full(len(track_ids), NOWHERE, np.int64)
-    places = np.minimum(np.searchsorted(ascending, track_ids), len(ascending) - 1)
-    return np.where(ascending[places] == track_ids, slots[places], NOWHERE)
+        if not len(self):
+            return np.full(len(track_ids), NOWHERE, np.int64)
+        places = np.searchsorted(self.track_id, track_ids, sorter=self.by_id)
+        slots = self.by_id[np.minimum(places, len(self) - 1)]
+        return np.where(self.track_id[slots] == track_ids, slots, NOWHERE)
 
 
 def described(track_id: int, metadata: Metadata, audio: Vector | None, *, added_at: float) -> Described:
@@ -114,6 +110,7 @@ def build(tracks: Sequence[Described | None], *, n_dimensions: int, scales: str 
         artists=tuple(artists),
         genres=tuple(genres),
         tag_names=tuple(names),
+        by_id=np.argsort(track_id, kind="stable"),
         scales=scales,
     )
 
