@@ -5,9 +5,10 @@ whole or not at all, and happens once even when a lost connection makes the clie
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from redis.asyncio import Redis, RedisCluster
 
 from fpserver.config import TracksConfig
@@ -28,6 +29,8 @@ __all__ = ["FUNCTIONS", "TrackFilter", "Tracks"]
 
 MAX_SUBMISSIONS = 100  # per function call: a few milliseconds of the server's time
 MAX_KNOWN = 1000
+MAX_MISSING = 10_000  # ids per function call
+MAX_TRACK_ID = 2**32 - 1
 MAX_EXAMINED = 1000  # tracks per function call of a page
 MAX_PAGE_CALLS = 20  # per page
 MAX_CANCELLED = 200  # tracks per function call of a batch's cancel
@@ -117,6 +120,15 @@ class Tracks:
             return {}
         found = codec.tracks(await call(self._client, "read", *map(int, track_ids)))
         return {track.track_id: track for track in found}
+
+    async def missing(self, track_ids: Collection[int]) -> set[int]:
+        """Those that are no tracks, or are being deleted; one round trip per MAX_MISSING different ids."""
+        possible = {track_id for track_id in track_ids if 0 < track_id <= MAX_TRACK_ID}
+        absent = set(track_ids) - possible
+        packed = np.array(sorted(possible), "<u4")
+        for first in range(0, len(packed), MAX_MISSING):
+            absent.update(await call(self._client, "missing", packed[first : first + MAX_MISSING].tobytes()))
+        return absent
 
     async def page(
         self, *, after: int = 0, limit: int = 50, filters: TrackFilter

@@ -247,6 +247,17 @@ local function read(keys, args)
   return rows
 end
 
+-- args: ids, packed as u32 little endian → those that are no tracks; one that is being deleted is none
+local function missing(keys, args)
+  local packed, absent = args[1], {}
+  for at = 1, #packed, 4 do
+    local id = string.format('%d', (struct.unpack('<I4', packed, at)))
+    local status = call('HGET', key(keys[1], 'track', id), 'status')
+    if not status or status == 'deleting' then absent[#absent + 1] = tonumber(id) end
+  end
+  return absent
+end
+
 local function pieces_of(search)
   local pieces = {}
   for piece in (search .. SEPARATOR):gmatch('([^' .. SEPARATOR .. ']*)' .. SEPARATOR) do
@@ -683,6 +694,7 @@ redis.register_function('tracks_mark_undescribable', mark_undescribable)
 reads('tracks_changes', changes)
 reads('tracks_known', known)
 reads('tracks_read', read)
+reads('tracks_missing', missing)
 reads('tracks_page', page)
 reads('tracks_counts', counts)
 reads('tracks_batch', batch)

@@ -141,6 +141,19 @@ async def test_get_leaves_out_what_is_not_there(tracks: Tracks) -> None:
     assert await tracks.get([]) == {}
 
 
+async def test_missing_are_ids_of_no_tracks_and_of_those_that_are_being_deleted(
+    tracks: Tracks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await submit(tracks, "a", "b", "c")
+    await tracks.mark_failed(2, AudioSilent("quiet"), now=2.0)
+    await tracks.mark_deleting(3, now=2.0)
+    assert await tracks.missing([]) == set()
+    assert await tracks.missing([1, 2, 1]) == set()
+    monkeypatch.setattr(catalogue, "MAX_MISSING", 2)  # more than one call
+    none = {3, 4, 0, -1, 2**28, 2**32 - 1, 2**32, 2**70}
+    assert await tracks.missing([1, *none, 2]) == none
+
+
 async def test_an_ended_track_does_not_end_otherwise(tracks: Tracks, backlog: Backlog) -> None:
     await submit(tracks, "a", "b", "c")
     await index(tracks, 1)
