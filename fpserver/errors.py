@@ -2,6 +2,7 @@
 
     FpserverError
     ├── InvalidRequest          a field, parameter or body breaks a rule
+    │   └── TableInvalid        a file is not the CSV table that was asked for
     ├── MediaTypeUnsupported    a body is of a type that is not taken here
     ├── BodyTooLarge            a document has more bytes than the limit
     ├── UploadTimeout           a body arrives too slowly, or stands still
@@ -51,6 +52,10 @@ class InvalidRequest(FpserverError):
     """A field, parameter or body breaks a rule."""
 
     code = "invalid_request"
+
+
+class TableInvalid(InvalidRequest):
+    """A file is not the CSV table that was asked for."""
 
 
 class MediaTypeUnsupported(FpserverError):

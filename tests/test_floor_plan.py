@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "fpserver"
 
 TERMS = {"terms", "errors", "config"}
-FOUNDATION = TERMS | {"metrics", "files", "log", "descriptors"}
+FOUNDATION = TERMS | {"metrics", "files", "log", "descriptors", "tables"}
 PURE = {"fingerprint", "matching", "features"}
 EDGES = {"audio", "index", "tracks", "store", "similarity", "recommend"}
 JOURNEYS = {
@@ -38,6 +38,7 @@ PLAN: dict[str, set[str]] = {
     "metrics": set(),
     "log": {"config", "errors"},
     "files": {"errors"},
+    "tables": {"errors"},
     "words": set(),
     "compiling": set(),
     "thinking": set(),
