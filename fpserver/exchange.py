@@ -88,6 +88,7 @@ class Record(msgspec.Struct, frozen=True, tag="track", omit_defaults=True):
     album: Text | None = None
     isrc: Text | None = None
     genre: Text | None = None
+    tags: Text | None = None  # files of earlier versions have none
     sound: Sound | None = None
 
 

@@ -238,7 +238,7 @@ class Sieve:
 
     equal: Mapping[str, str] = field(
         default_factory=dict
-    )  # metadata field or "key" → value; letter case is no matter
+    )  # metadata field, "key" or "tag" (one of the tags) → value; letter case is no matter
     ranges: Mapping[str, tuple[float | None, float | None]] = field(
         default_factory=dict
     )  # fact → least, most
@@ -281,6 +281,7 @@ class Metadata:
     album: str | None = None
     isrc: str | None = None
     genre: str | None = None
+    tags: str | None = None  # with commas between
 
     def items(self) -> Iterator[tuple[str, str | None]]:
         """(field, value) in the order above."""
@@ -292,7 +293,12 @@ def fold(text: str | None) -> str:
     return unicodedata.normalize("NFKC", text or "").casefold()
 
 
-METADATA_FIELDS = ("external_id", "title", "artist", "album", "isrc", "genre")
+def tags_of(text: str | None) -> tuple[str, ...]:
+    """The tags of a text with commas between, as they are compared, each once, in order."""
+    return tuple(dict.fromkeys(tag for part in fold(text).split(",") if (tag := part.strip())))
+
+
+METADATA_FIELDS = ("external_id", "title", "artist", "album", "isrc", "genre", "tags")
 MAX_METADATA_CHARS = 1000
 
 

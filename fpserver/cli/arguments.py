@@ -179,7 +179,7 @@ def _cataloguing(commands: Any) -> None:
 
 def _filters(command: argparse.ArgumentParser) -> None:
     command.add_argument("--q", metavar="TEXT", help="in title, artist, album, external id or ISRC")
-    for name in ("artist", "genre", "batch_id", "external_id", "isrc"):
+    for name in ("artist", "genre", "tag", "batch_id", "external_id", "isrc"):
         command.add_argument(f"--{name.replace('_', '-')}", metavar=name.upper())
 
 

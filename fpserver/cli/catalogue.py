@@ -24,7 +24,7 @@ from fpserver.web import convert
 from fpserver.web.client import Client, RemoteError
 from fpserver.words import clock
 
-FILTERS = ("q", "status", "artist", "genre", "batch_id", "external_id", "isrc")
+FILTERS = ("q", "status", "artist", "genre", "tag", "batch_id", "external_id", "isrc")
 PAGE = 200
 
 

@@ -45,6 +45,7 @@ class TrackFilter:
     status: TrackStatus | None = None
     artist: str | None = None
     genre: str | None = None
+    tag: str | None = None  # one of its tags
     batch_id: str | None = None
     external_id: str | None = None
     isrc: str | None = None
@@ -61,6 +62,7 @@ class TrackFilter:
         }
         rest = {
             "q": codec.piece(self.q) if self.q else None,
+            "tag": None if self.tag is None else _sought(self.tag),
             "status": self.status.value if self.status else None,
             "batch_id": self.batch_id,
         }
@@ -70,6 +72,12 @@ class TrackFilter:
         }
         given = {name: value for name, value in rest.items() if value is not None}
         return codec.pack({"equal": equal, "ranges": ranges, **given})
+
+
+def _sought(tag: str) -> str:
+    """A tag as it stands in the piece of `search` that holds them; what cannot be one stands in none."""
+    alone = codec.piece(tag).strip()
+    return f",{alone}," if alone and "," not in alone else codec.SEPARATOR
 
 
 class Tracks:
@@ -165,7 +173,9 @@ class Tracks:
             {
                 "set": {name: value for name, value in changes.items() if value},
                 "drop": [name for name, value in changes.items() if not value],
-                "pieces": {METADATA_FIELDS.index(n) + 1: codec.piece(value) for n, value in changes.items()},
+                "pieces": {
+                    METADATA_FIELDS.index(n) + 1: codec.piece_of(n, value) for n, value in changes.items()
+                },
             }
         )
         return codec.track(*await call(self._client, "edit", track_id, repr(now), packed))

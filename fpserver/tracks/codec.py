@@ -5,7 +5,8 @@ None is absent), and
     audio_sha256  SHA-256 of what was heard, once it was
     ticket        its entry in the backlog, while it is queued or indexing
     deaths        how often a worker that held it died
-    search        its metadata, folded, in the order of METADATA_FIELDS (genre last), with \\x1f between
+    search        its metadata, folded, in the order of METADATA_FIELDS, with \\x1f between; tags with a comma before,
+                  between and behind them (records of earlier versions lack that last piece)
     described     the parts of its description that are stored, with commas between
     fact:<name>   a number of its description
     describe_attempts  how often a worker has begun to describe it
@@ -27,6 +28,7 @@ from fpserver.terms import (
     Track,
     TrackStatus,
     fold,
+    tags_of,
 )
 
 SEPARATOR = "\x1f"
@@ -44,6 +46,14 @@ def piece(text: str | None) -> str:
     return fold(text).replace(SEPARATOR, " ")
 
 
+def piece_of(name: str, value: str | None) -> str:
+    """The piece of a field of the metadata."""
+    if name != "tags":
+        return piece(value)
+    tags = ",".join(tags_of(value)).replace(SEPARATOR, " ")
+    return f",{tags}," if tags else ""
+
+
 def record(submission: Submission) -> dict[str, str]:
     """The first fields of a submission's record."""
     metadata = {name: value for name, value in submission.metadata.items() if value}
@@ -52,7 +62,7 @@ def record(submission: Submission) -> dict[str, str]:
         "source": submission.source,
         "place": submission.place,
         "content_sha256": submission.content_sha256,
-        "search": SEPARATOR.join(piece(value) for _, value in submission.metadata.items()),
+        "search": SEPARATOR.join(piece_of(name, value) for name, value in submission.metadata.items()),
     }
 
 

@@ -31,7 +31,8 @@ local BATCH_KEPT_S = 7 * 24 * 3600   -- after its last change
 local ANSWER_KEPT_S = 300            -- longer than any client tries again
 local MAX_STALE = 100                -- entries removed in one call
 local SEPARATOR = '\31'              -- between the pieces of a record's `search` (codec.py)
-local N_SEARCHED = 5                 -- `q` looks at all pieces but the last, the genre
+local N_SEARCHED = 5                 -- `q` looks at the pieces before the genre
+local TAGS = 7                       -- piece of the tags; records of earlier versions have none
 
 local function call(...) return redis.call(...) end   -- redis.call itself is not there yet while loading
 
@@ -274,6 +275,7 @@ local function matches(root, id, filter)
   for i, wanted in pairs(filter.equal) do
     if pieces[i] ~= wanted then return false end
   end
+  if filter.tag and not (pieces[TAGS] or ''):find(filter.tag, 1, true) then return false end
   if not filter.q then return true end
   for i = 1, N_SEARCHED do
     if pieces[i]:find(filter.q, 1, true) then return true end
@@ -316,7 +318,7 @@ end
 local function page(keys, args)
   local root, after, limit, n_examined = keys[1], args[1], tonumber(args[2]), tonumber(args[3])
   local filter = cmsgpack.unpack(args[4])
-  local sifts = filter.q or next(filter.equal) or next(filter.ranges) or (filter.batch_id and filter.status)
+  local sifts = filter.q or filter.tag or next(filter.equal) or next(filter.ranges) or (filter.batch_id and filter.status)
   if not sifts then n_examined = math.min(n_examined, limit) end
   local ids, rows, last = ids_after(root, after, n_examined + 1, filter), {}, tonumber(after)
   for i = 1, math.min(#ids, n_examined) do

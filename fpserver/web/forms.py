@@ -8,7 +8,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from fpserver.errors import InvalidRequest
 from fpserver.web.uploads import READ_BYTES, Patience
 
-MAX_METADATA_BYTES = 2**16  # six fields of 1,000 characters, escaped
+MAX_METADATA_BYTES = 2**16  # seven fields of 1,000 characters, escaped
 
 
 async def parts(request: web.Request, patience: Patience) -> AsyncIterator[BodyPartReader]:

@@ -88,6 +88,7 @@ class MatchAnswer(Answer, frozen=True, kw_only=True):
     album: str | None
     isrc: str | None
     genre: str | None
+    tags: str | None
     track_offset_s: Annotated[float, Meta(description="where in the track the clip's first sample lies")]
     clip_start_s: Annotated[float, Meta(description="the part of the clip that agrees: from here")]
     clip_end_s: Annotated[float, Meta(description="… to here")]
@@ -125,6 +126,7 @@ class MetadataIn(Request, frozen=True, kw_only=True):
     album: Text | None = None
     isrc: Text | None = None
     genre: Text | None = None
+    tags: Annotated[Text | None, Meta(description="with commas between")] = None
 
     def as_term(self, *, otherwise: Metadata | None = None) -> Metadata:
         """The same as a term; what is not given is taken from `otherwise`."""
@@ -141,6 +143,7 @@ class MetadataChanges(Request, frozen=True, kw_only=True):
     album: Text | UnsetType | None = UNSET
     isrc: Text | UnsetType | None = UNSET
     genre: Text | UnsetType | None = UNSET
+    tags: Text | UnsetType | None = UNSET
 
     def given(self) -> dict[str, str | None]:
         """The fields that were named."""
@@ -227,6 +230,7 @@ class Filters(FactRanges, frozen=True, kw_only=True):
         | None
     ) = None
     genre: Filter | None = None
+    tag: Annotated[Filter | None, Meta(description="one of its tags")] = None
     artist: Filter | None = None
     external_id: Filter | None = None
     isrc: Filter | None = None
@@ -267,6 +271,7 @@ class TrackAnswer(Answer, frozen=True, kw_only=True):
     album: str | None
     isrc: str | None
     genre: str | None
+    tags: Annotated[str | None, Meta(description="with commas between")]
     duration_s: float | None
     n_landmarks: int | None
     duplicate_of: int | None

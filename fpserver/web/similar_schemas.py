@@ -9,7 +9,7 @@ from fpserver.web.schemas import Answer, Filter, Filters, Request
 
 MAX_FEATURES_CHARS = 200
 MAX_SEGMENT_HITS = 50
-EQUAL = ("genre", "artist", "album", "external_id", "isrc", "key")
+EQUAL = ("genre", "tag", "artist", "album", "external_id", "isrc", "key")
 
 TrackId = Annotated[int, Meta(ge=1, le=2**28 - 1)]
 Weight = Annotated[float, Meta(ge=0, le=1000)]
@@ -130,6 +130,7 @@ class TrackApart(ApartAnswer, frozen=True, kw_only=True):
     album: str | None
     isrc: str | None
     genre: str | None
+    tags: str | None
 
 
 class NeighbourAnswer(TrackApart, frozen=True, kw_only=True):

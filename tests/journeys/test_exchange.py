@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ from fpserver import exchange
 from fpserver.config import RedisConfig
 from fpserver.descriptions import keep
 from fpserver.errors import FingerprintForeign, InvalidRequest
-from fpserver.exchange import MAGIC, PLACE, Footer, Header, Record, Sound, export, read_in
+from fpserver.exchange import MAGIC, PLACE, Footer, Header, Record, Sound, export, framed, read_in
 from fpserver.features.describe import describe
 from fpserver.fingerprint.landmarks import track_landmarks
 from fpserver.fingerprint.stamp import stamp
@@ -89,6 +90,33 @@ async def test_an_emptied_store_is_filled_again(services: Services, tmp_path: Pa
         assert await contents(services) == before
         assert (await services.index.stats()).n_postings == stats.n_postings
     assert sum((await services.backlog.depth()).values()) == 0
+
+
+async def test_metadata_is_carried_along_and_files_of_before_there_were_tags_are_taken_in(
+    services: Services, tmp_path: Path
+) -> None:
+    (track_id,) = [
+        each.track_id for each in (await filled(services, tmp_path, 1)).values() if each.n_landmarks
+    ]
+    await services.tracks.edit(track_id, {"tags": "calm, rainy", "genre": "Pop"}, now=1.0)
+    await export(services, tmp_path / "all", ALL)
+    await empty(services)
+    assert (await read_in(services, tmp_path / "all")).indexed == 1
+    (track,) = (await services.tracks.page(filters=ALL))[0]
+    assert (track.metadata.tags, track.metadata.genre) == ("calm, rainy", "Pop")
+    packed = (tmp_path / "all").read_bytes()
+    frames = list(exchange._frames(BytesIO(packed), tmp_path))
+    old = msgspec.to_builtins(frames[1], builtin_types=(bytes,))
+    del old["tags"]
+    body = msgspec.msgpack.encode(old)
+    old_file = tmp_path / "old"
+    old_file.write_bytes(
+        MAGIC + framed(frames[0]) + len(body).to_bytes(4, "big") + body + framed(Footer(n_tracks=1))
+    )
+    await empty(services)
+    assert (await read_in(services, old_file)).indexed == 1
+    (track,) = (await services.tracks.page(filters=ALL))[0]
+    assert (track.metadata.tags, track.metadata.genre) == (None, "Pop")
 
 
 async def test_a_part_is_written_by_filter(services: Services, tmp_path: Path) -> None:

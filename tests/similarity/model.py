@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fpserver.similarity.engines.engine import Entry
-from fpserver.terms import Sieve, Vector, Vectors, fold
+from fpserver.terms import Sieve, Vector, Vectors, fold, tags_of
 
 SEARCHED = ("title", "artist", "album", "external_id", "isrc")
 
@@ -58,11 +58,11 @@ def distance(query: Vector, vector: Vector, weights: Vector, metric: str) -> flo
 
 def passes(entry: Entry, sieve: Sieve) -> bool:
     texts = {**dict(entry.metadata.items()), "key": entry.key}
+    equal = dict(sieve.equal)
+    tag = equal.pop("tag", None)
     return (
-        all(
-            texts[name] is not None and fold(texts[name]) == fold(value)
-            for name, value in sieve.equal.items()
-        )
+        (tag is None or fold(tag) in tags_of(entry.metadata.tags))
+        and all(texts[name] is not None and fold(texts[name]) == fold(value) for name, value in equal.items())
         and all(
             name in entry.facts
             and (least is None or entry.facts[name] >= least)

@@ -14,6 +14,7 @@ from tests.similarity.model import Model
 
 SIZES = {"timbre": 12, "rhythm": 5, MIXED: 17, SEGMENTS: 8}
 GENRES = ("Jazz", "jazz", "Straße & Söhne", 'He said "no" \\ {it}', None)
+TAGS = ("calm", "Calm, rainy day", "not calm,|,50%", None)
 KEYS = ("A minor", "C major", None)
 N_TRACKS = 300
 
@@ -32,6 +33,7 @@ def entry(rng: np.random.Generator, track_id: int, **changes: Metadata) -> Entry
         album="Fête" if track_id % 2 else None,
         genre=GENRES[track_id % 5],
         external_id=f"id-{track_id:04}",
+        tags=TAGS[track_id % 4],
     )
     facts = {"tempo_bpm": 60.0 + track_id % 100, "loudness_db": -30.0 + (track_id % 64) / 4}
     if not track_id % 3:
@@ -152,6 +154,13 @@ class TestEngine:
             Sieve(equal={"genre": "jazz", "key": "C major"}),
             Sieve(equal={"genre": "polka"}),
             Sieve(equal={"isrc": ""}),
+            Sieve(equal={"tag": "CALM"}),
+            Sieve(equal={"tag": "rainy day", "genre": "jazz"}),
+            Sieve(equal={"tag": "rainy"}),
+            Sieve(equal={"tag": "calm, rainy day"}),
+            Sieve(equal={"tag": "|"}),
+            Sieve(equal={"tag": "50%"}),
+            Sieve(equal={"tag": ""}),
             Sieve(ranges={"tempo_bpm": (100.0, 110.0)}),
             Sieve(ranges={"tempo_bpm": (None, 61.0)}),
             Sieve(ranges={"loudness_db": (-18.0, None), "tempo_bpm": (60.0, 90.0)}),

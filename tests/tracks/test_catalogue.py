@@ -40,7 +40,9 @@ async def test_a_submission_becomes_a_queued_track_with_all_that_was_said_of_it(
 
 
 async def test_a_record_is_kept_in_the_compact_encoding(client: Client, tracks: Tracks) -> None:
-    long = {name: name[0] * 1000 for name in ("title", "artist", "album", "external_id", "isrc", "genre")}
+    long = {
+        name: name[0] * 1000 for name in ("title", "artist", "album", "external_id", "isrc", "genre", "tags")
+    }
     await tracks.submit([submission("long", **long)], now=1.0)
     assert await client.execute_command("OBJECT", "ENCODING", "fp:{tracks}:track:1") == b"listpack"
 
@@ -231,6 +233,40 @@ async def test_an_edit_changes_what_it_names_and_what_is_found(tracks: Tracks) -
         await tracks.edit(2, {"title": "x"}, now=9.0)
     with pytest.raises(InvalidRequest, match="status"):
         await tracks.edit(1, {"status": "indexed"}, now=9.0)
+
+
+async def test_tracks_are_found_by_each_of_their_tags(tracks: Tracks) -> None:
+    await tracks.submit(
+        [
+            submission("one", tags="Calm, rainy day,"),
+            submission("two", tags=",calm ,, CALM"),
+            submission("three", tags="very calm\x1frain\uff0c100%"),
+            submission("four"),
+        ],
+        now=1.0,
+    )
+    assert (await tracks.get([1]))[1].metadata.tags == "Calm, rainy day,"
+    assert await found(tracks, tag=" CALM") == [1, 2]
+    assert await found(tracks, tag="rainy day") == [1]
+    assert await found(tracks, tag="100%") == await found(tracks, tag="very calm rain") == [3]
+    for tag in ("rainy", "calm, rainy day", "calm,rainy day", ",", "", " ", "%"):
+        assert await found(tracks, tag=tag) == []
+    assert await found(tracks, q="rainy") == []  # tags are not searched
+    await tracks.edit(1, {"tags": None}, now=9.0)
+    await tracks.edit(4, {"tags": "calm"}, now=9.0)
+    assert await found(tracks, tag="calm") == [2, 4]
+    assert await found(tracks, tag="calm", q="two") == [2]
+
+
+async def test_records_of_before_there_were_tags_are_found_and_edited(client: Client, tracks: Tracks) -> None:
+    await tracks.submit([submission("old", genre="Pop")], now=1.0)
+    await client.hset("fp:{tracks}:track:1", "search", "\x1fold\x1f\x1f\x1f\x1fpop")
+    assert await found(tracks, tag="calm") == []
+    assert await found(tracks, q="old", genre="pop") == [1]
+    await tracks.edit(1, {"title": "new"}, now=2.0)
+    assert await found(tracks, q="new", genre="pop") == [1]
+    await tracks.edit(1, {"tags": "calm"}, now=2.0)
+    assert await found(tracks, tag="calm", genre="pop", q="new") == [1]
 
 
 async def found(tracks: Tracks, *, limit: int = 50, **filters: object) -> list[int]:

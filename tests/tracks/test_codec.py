@@ -39,6 +39,6 @@ def test_a_record_written_by_hand_is_read() -> None:
 
 
 def test_search_holds_folded_metadata_with_separators_that_no_text_contains() -> None:
-    metadata = Metadata(external_id="E\x1f1", title="Straße", genre="POP")
+    metadata = Metadata(external_id="E\x1f1", title="Straße", genre="POP", tags="Calm, a\x1fb,calm")
     offer = Submission(source="s", place="p", content_sha256="00", metadata=metadata)
-    assert codec.record(offer)["search"] == "e 1\x1fstrasse\x1f\x1f\x1f\x1fpop"
+    assert codec.record(offer)["search"] == "e 1\x1fstrasse\x1f\x1f\x1f\x1fpop\x1f,calm,a b,"

@@ -27,6 +27,7 @@ KEYS = {
         "album",
         "isrc",
         "genre",
+        "tags",
         "duration_s",
         "n_landmarks",
     ),
@@ -259,6 +260,7 @@ async def test_a_listing_is_walked_by_its_cursor(web: Web) -> None:
         {"q": "needle"},
         {"artist": "the filtered"},
         {"genre": "filter-genre"},
+        {"tag": "Rainy"},
         {"external_id": "ext-7"},
         {"isrc": "ZZ0000000007"},
         {"status": "queued", "q": "NEEDLE"},
@@ -270,6 +272,7 @@ async def test_each_filter_finds_its_track(web: Web, filters: dict[str, str]) ->
         title="a Needle in hay",
         artist="The Filtered",
         genre="filter-genre",
+        tags="calm, rainy",
         external_id="ext-7",
         isrc="ZZ0000000007",
     )

@@ -14,10 +14,11 @@ import numpy.typing as npt
 from fpserver.errors import InvalidRequest
 from fpserver.similarity.engines.engine import Entry
 from fpserver.similarity.engines.scan import Passes, Slots
-from fpserver.terms import METADATA_FIELDS, Sieve, TrackIds, fold
+from fpserver.terms import METADATA_FIELDS, Sieve, TrackIds, fold, tags_of
 
 KEY = "key"  # the estimated one, beside the fields of the metadata
-FIELDS = (*METADATA_FIELDS, KEY)
+TAG = "tag"  # one of the tags
+FIELDS = (*(name for name in METADATA_FIELDS if name != "tags"), KEY, TAG)  # that can be filtered by
 SEARCHED = ("title", "artist", "album", "external_id", "isrc")  # by `q`
 NONE = 0  # number of a text that is not there
 BETWEEN = "\0"  # texts that are searched together
@@ -31,7 +32,7 @@ class Roster:
         self._n_slots = 0
         self._ids = np.empty(0, np.int64)
         self._alive = np.empty(0, np.bool_)
-        self._texts: dict[str, _Texts] = {name: _Texts() for name in FIELDS}
+        self._texts: dict[str, _Texts] = {name: _texts_of(name) for name in FIELDS}
         self._facts: dict[str, npt.NDArray[np.float64]] = {}  # NaN: not there
         self._searched: list[str] = []
         self._n_chars = 0  # of those
@@ -76,6 +77,8 @@ class Roster:
         folded = {name: fold(value) for name, value in entry.metadata.items() if value is not None}
         if entry.key is not None:
             folded[KEY] = fold(entry.key)
+        if tags := tags_of(entry.metadata.tags):
+            folded[TAG] = ",".join(tags)
         for name, texts in self._texts.items():
             texts.put(slot, folded.get(name))
         for name, value in entry.facts.items():
@@ -157,7 +160,9 @@ class Roster:
         roster._n_slots = len(roster._ids)
         roster._facts = {name: arrays[f"fact:{name}"].copy() for name in document["facts"]}
         for name in FIELDS:
-            roster._texts[name] = _Texts(arrays[f"text:{name}"].copy(), document["texts"][name])
+            known = document["texts"].get(name, [])  # none of tags, in what an earlier version has kept
+            column = arrays.get(f"text:{name}", np.zeros(roster._n_slots, np.int32)).copy()
+            roster._texts[name] = _texts_of(name, column, known)
         roster._searched = list(document["searched"])
         roster._n_chars = sum(map(len, roster._searched))
         roster.slot_of = {
@@ -207,6 +212,33 @@ class _Texts:
     def equal(self, text: str, n_slots: int) -> Passes:
         number = self.numbers.get(text)
         return self.column[:n_slots] == number if number is not None else np.zeros(n_slots, np.bool_)
+
+
+class _Tags(_Texts):
+    """The tags of all tracks: a text is those of a track, folded, with commas between; equal to each of them."""
+
+    def __init__(self, column: npt.NDArray[np.int32] | None = None, known: Sequence[str] = ()) -> None:
+        super().__init__(column, known)
+        self._with: dict[str, list[int]] = {}  # tag → numbers of the texts it is in
+        for text, number in self.numbers.items():
+            self._note(text, number)
+
+    def put(self, slot: int, text: str | None) -> None:
+        n_before = len(self.numbers)
+        super().put(slot, text)
+        if text is not None and len(self.numbers) > n_before:
+            self._note(text, len(self.numbers))
+
+    def equal(self, text: str, n_slots: int) -> Passes:
+        return np.isin(self.column[:n_slots], self._with.get(text.strip(), []))
+
+    def _note(self, text: str, number: int) -> None:
+        for tag in text.split(","):
+            self._with.setdefault(tag, []).append(number)
+
+
+def _texts_of(name: str, column: npt.NDArray[np.int32] | None = None, known: Sequence[str] = ()) -> _Texts:
+    return (_Tags if name == TAG else _Texts)(column, known)
 
 
 def _numbered(texts: Sequence[str]) -> Iterator[tuple[str, int]]:

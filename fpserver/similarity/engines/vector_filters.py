@@ -17,12 +17,12 @@ import numpy as np
 from fpserver.descriptors import FACTS
 from fpserver.errors import InvalidRequest
 from fpserver.similarity.engines.engine import Entry
-from fpserver.similarity.engines.roster import FIELDS, KEY, SEARCHED
-from fpserver.terms import Sieve, fold
+from fpserver.similarity.engines.roster import FIELDS, KEY, SEARCHED, TAG
+from fpserver.terms import Sieve, fold, tags_of
 
 TRACK, TEXT = "t", "q"  # attributes: the track's id, the text that is searched
 MOST_ASKED = "tempo_bpm"  # of the facts: the first
-BETWEEN = "|"  # texts that are searched together; no sign is written so
+BETWEEN = "|"  # texts that are searched together, and around each tag; no sign is written so
 PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789 ")
 SIGNS = ["".join(two) for two in product("ABCDEFGHIJKLMNOP", repeat=2)]  # by byte
 MOST_PRECISE = 15  # digits behind the point
@@ -37,7 +37,11 @@ def attributes(entry: Entry) -> str:
     """
     texts = {**dict(entry.metadata.items()), KEY: entry.key}
     told: dict[str, str | int | float] = {TRACK: entry.track_id}
-    told |= {_of_field(name): _digest(text) for name, text in texts.items() if text is not None}
+    told |= {
+        _of_field(name): _digest(text) for name, text in texts.items() if text is not None and name in FIELDS
+    }
+    if tags := tags_of(entry.metadata.tags):
+        told[_of_field(TAG)] = _around(*tags)
     told[TEXT] = BETWEEN.join(_written(texts[name] or "") for name in SEARCHED)
     facts = sorted(entry.facts.items(), key=lambda fact: fact[0] != MOST_ASKED)
     told |= {_of_fact(name): float(f"{value:.7g}") for name, value in facts if math.isfinite(value)}
@@ -59,7 +63,10 @@ def _parts(sieve: Sieve) -> Iterator[str]:
     for name, value in sieve.equal.items():
         if name not in FIELDS:
             raise InvalidRequest(f'"{name}" is no field to filter by; there are {", ".join(FIELDS)}')
-        yield f'.{_of_field(name)} == "{_digest(value)}"'
+        if name == TAG:
+            yield f'"{_around(fold(value).strip())}" in .{_of_field(TAG)}'
+        else:
+            yield f'.{_of_field(name)} == "{_digest(value)}"'
     for name, (least, most) in sieve.ranges.items():
         yield f".{_of_fact(name)} >= {_number(-math.inf if least is None else least)}"
         if most is not None:
@@ -79,6 +86,10 @@ def _of_fact(name: str) -> str:
 
 def _digest(text: str) -> str:
     return blake2b(fold(text).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _around(*texts: str) -> str:
+    return BETWEEN + "".join(_written(text) + BETWEEN for text in texts)
 
 
 def _written(text: str) -> str:

@@ -41,6 +41,7 @@ async def page(request: web.Request) -> web.StreamResponse:
             status=query.status,
             artist=query.artist,
             genre=query.genre,
+            tag=query.tag,
             batch_id=query.batch_id,
             external_id=query.external_id,
             isrc=query.isrc,
