@@ -28,6 +28,7 @@ COMMANDS = (
     "remove",
     "export",
     "import",
+    "import-metadata",
     "describe",
     "doctor",
     "demo",
@@ -226,6 +227,21 @@ def test_a_catalogue_is_carried_to_another_store(
     assert shown.stderr == f"fpserver: {file} is no file that `fpserver export` has written\n"
 
 
+def test_metadata_come_from_a_table_and_bad_rows_are_listed(
+    server: Running, data: Path, music: Path, tmp_path: Path
+) -> None:
+    fpserver("ingest", music, "--data", data)
+    (track,) = _tracks("--data", data, "--q", "song-1", "--status", "indexed")
+    table, bad = tmp_path / "songs.csv", tmp_path / "wrong.csv"
+    table.write_text(f"track_id,tags\n{track['track_id']},calm\n999999,calm\n")
+    shown = fpserver("import-metadata", table, "--bad-rows", bad, "--data", data)
+    assert shown.returncode == 1, shown.stderr
+    assert shown.stdout == (f"2 rows: 1 changed their track, 0 found it so; 1 bad rows, listed in {bad}\n")
+    assert bad.read_text() == "line,reason,track_id,tags\n3,there is no track 999999,999999,calm\n"
+    (found,) = _tracks("--server", server.address, "--tag", "Calm")
+    assert (found["track_id"], found["tags"]) == (track["track_id"], "calm")
+
+
 def test_the_table_of_tracks_shows_titles_as_they_are(server: Running, data: Path, tmp_path: Path) -> None:
     path = tmp_path / "[bold]loud.wav"
     song_file(tmp_path, 8).rename(path)
@@ -252,6 +268,7 @@ def test_doctor_is_content_and_names_what_is_wrong(server: Running, data: Path) 
         (["tracks", "--status", "lost"], {}, 2, "--status is 'lost', must be one of queued"),
         (["ingest", "/no/such/folder"], {}, 2, "/no/such/folder is neither a file nor a folder"),
         (["tracks", "--config", "/no/such/file"], {}, 2, "/no/such/file"),
+        (["import-metadata", "/no/such.csv"], {}, 2, "/no/such.csv cannot be read: No such file"),
         (["identify", "/no/such/clip"], {}, 1, "/no/such/clip is not there"),
         (["tracks", "--server", "http://127.0.0.1:1"], {}, 3, "no answer from http://127.0.0.1:1"),
         (

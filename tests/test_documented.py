@@ -35,7 +35,7 @@ def test_every_metric_is_documented_with_its_labels_and_none_that_is_gone() -> N
 
 
 def test_every_command_is_in_the_readme_and_none_that_is_gone() -> None:
-    assert set(re.findall(r"(?:`|bin/)fpserver ([a-z]+)", README)) == commands()
+    assert set(re.findall(r"(?:`|bin/)fpserver ([a-z-]+)", README)) == commands()
 
 
 def test_every_make_target_that_the_readme_names_exists() -> None:

@@ -20,6 +20,8 @@ JOURNEYS = {
     "duplicates",
     "descriptions",
     "learning",
+    "naming",
+    "labelling",
     "following",
     "comparable",
     "similar",

@@ -163,6 +163,12 @@ def _cataloguing(commands: Any) -> None:
         commands, "import", "catalogue.import_", "take in the tracks of a file that export has written"
     )
     import_.add_argument("file", type=Path, metavar="FILE")
+    _table(
+        commands,
+        "import-metadata",
+        "tabular.import_metadata",
+        "change what tracks are called, from a CSV table",
+    )
     describe = _add(
         commands, "describe", "describing.run", "describe tracks whose descriptions lack something"
     )
@@ -175,6 +181,15 @@ def _cataloguing(commands: Any) -> None:
     )
     for command in (ingest, tracks, remove, export, import_, describe):
         command.set_defaults(quiet=True)
+
+
+def _table(commands: Any, name: str, run: str, summary: str) -> None:
+    command = _add(commands, name, run, summary)
+    command.add_argument("file", type=Path, metavar="FILE.csv")
+    command.add_argument(
+        "--bad-rows", type=Path, metavar="FILE", help="where bad rows are listed (default FILE.csv.bad.csv)"
+    )
+    command.set_defaults(quiet=True)
 
 
 def _filters(command: argparse.ArgumentParser) -> None:

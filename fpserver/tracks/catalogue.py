@@ -5,8 +5,10 @@ whole or not at all, and happens once even when a lost connection makes the clie
 """
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from redis.asyncio import Redis, RedisCluster
@@ -25,12 +27,14 @@ from fpserver.terms import (
 from fpserver.tracks import codec, keys
 from fpserver.tracks.calls import FUNCTIONS, call, command
 
-__all__ = ["FUNCTIONS", "TrackFilter", "Tracks"]
+__all__ = ["FUNCTIONS", "Edited", "TrackFilter", "Tracks"]
 
 MAX_SUBMISSIONS = 100  # per function call: a few milliseconds of the server's time
 MAX_KNOWN = 1000
 MAX_MISSING = 10_000  # ids per function call
 MAX_TRACK_ID = 2**32 - 1
+MAX_EDITS = 100  # per function call
+MAX_NAMED = 2000  # tracks per function call
 MAX_EXAMINED = 1000  # tracks per function call of a page
 MAX_PAGE_CALLS = 20  # per page
 MAX_CANCELLED = 200  # tracks per function call of a batch's cancel
@@ -72,6 +76,30 @@ class TrackFilter:
         }
         given = {name: value for name, value in rest.items() if value is not None}
         return codec.pack({"equal": equal, "ranges": ranges, **given})
+
+
+class Edited(StrEnum):
+    """What became of an edit."""
+
+    NONE = "none"  # there is no such track
+    SAME = "same"  # it was so before
+    CHANGED = "changed"
+
+
+def _changed(changes: Mapping[str, str | None]) -> dict[str, Any]:
+    """Changes of metadata as functions read them.
+
+    Raises:
+        InvalidRequest: a field is not one of METADATA_FIELDS.
+    """
+    for name in changes:
+        if name not in METADATA_FIELDS:
+            raise InvalidRequest(f"field {name} of a track: must be one of {', '.join(METADATA_FIELDS)}")
+    return {
+        "set": {name: value for name, value in changes.items() if value},
+        "drop": [name for name, value in changes.items() if not value],
+        "pieces": {METADATA_FIELDS.index(n) + 1: codec.piece_of(n, value) for n, value in changes.items()},
+    }
 
 
 def _sought(tag: str) -> str:
@@ -166,19 +194,33 @@ class Tracks:
             TrackNotFound: no track has this id.
             InvalidRequest: a field is not one of METADATA_FIELDS.
         """
-        for name in changes:
-            if name not in METADATA_FIELDS:
-                raise InvalidRequest(f"field {name} of a track: must be one of {', '.join(METADATA_FIELDS)}")
-        packed = codec.pack(
-            {
-                "set": {name: value for name, value in changes.items() if value},
-                "drop": [name for name, value in changes.items() if not value],
-                "pieces": {
-                    METADATA_FIELDS.index(n) + 1: codec.piece_of(n, value) for n, value in changes.items()
-                },
-            }
-        )
+        packed = codec.pack(_changed(changes))
         return codec.track(*await call(self._client, "edit", track_id, repr(now), packed))
+
+    async def edit_all(
+        self, edits: Sequence[tuple[int, Mapping[str, str | None]]], *, now: float
+    ) -> list[Edited]:
+        """Change metadata of tracks, in order, as `edit` does; what became of each. What was so already stays.
+
+        Raises:
+            InvalidRequest: a field is not one of METADATA_FIELDS.
+        """
+        packed = [{"id": track_id, **_changed(changes)} for track_id, changes in edits]
+        outcomes: list[Edited] = []
+        for first in range(0, len(packed), MAX_EDITS):
+            some = codec.pack(packed[first : first + MAX_EDITS])
+            outcomes += [
+                Edited(outcome.decode()) for outcome in await call(self._client, "edit_all", repr(now), some)
+            ]
+        return outcomes
+
+    async def external_ids(self) -> AsyncIterator[tuple[int, str]]:
+        """(track, its external id) of all tracks that have one, ascending by track; one round trip for many."""
+        after, more = 0, True
+        while more:
+            flat, after, more = await call(self._client, "external_ids", after, MAX_NAMED)
+            for track_id, external_id in zip(flat[::2], flat[1::2], strict=True):
+                yield int(track_id), external_id.decode("utf-8", "surrogateescape")
 
     async def claim_audio(self, track_id: int, audio_sha256: str) -> int:
         """The track that holds this audio: this one from now on, or an earlier one that lives.

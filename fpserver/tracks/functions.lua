@@ -331,11 +331,33 @@ local function page(keys, args)
   return {rows, last, #ids > 0 and ids[#ids] > last and 1 or 0}
 end
 
--- args: id, now, msgpack of {set = {name → value}, drop = {name …}, pieces = {index → folded}} → {id, record}
-local function edit(keys, args)
-  local root, id, now, changes = keys[1], args[1], args[2], cmsgpack.unpack(args[3])
-  local track = track_of(root, id)
-  if not track then return not_found(id) end
+-- args: after, most to examine → {flat list of id, external id; last id examined, 1 if more}
+local function external_ids(keys, args)
+  local root, after, n_examined = keys[1], args[1], tonumber(args[2])
+  local ids, flat, last = ids_after(root, after, n_examined + 1, {}), {}, tonumber(after)
+  for i = 1, math.min(#ids, n_examined) do
+    last = ids[i]
+    local status, external = unpack(call('HMGET', key(root, 'track', last), 'status', 'external_id'))
+    if external and status ~= 'deleting' then
+      flat[#flat + 1] = last
+      flat[#flat + 1] = external
+    end
+  end
+  return {flat, last, #ids > n_examined and 1 or 0}
+end
+
+-- Whether changes {set = {name → value}, drop = {name …}, …} of a track's metadata change anything.
+local function differs(track, changes)
+  for name, value in pairs(changes.set) do
+    if track[name] ~= value then return true end
+  end
+  for _, name in ipairs(changes.drop) do
+    if track[name] then return true end
+  end
+  return false
+end
+
+local function change(root, id, track, changes, now)
   local pieces = pieces_of(track.search)
   for i, piece in pairs(changes.pieces) do pieces[i] = piece end
   changes.set.search = table.concat(pieces, SEPARATOR)
@@ -343,7 +365,34 @@ local function edit(keys, args)
   call('HSET', key(root, 'track', id), unpack(as_flat(changes.set)))
   if #changes.drop > 0 then call('HDEL', key(root, 'track', id), unpack(changes.drop)) end
   tell_if_known(root, id)
+end
+
+-- args: id, now, msgpack of {set = {name → value}, drop = {name …}, pieces = {index → folded}} → {id, record}
+local function edit(keys, args)
+  local root, id, now, changes = keys[1], args[1], args[2], cmsgpack.unpack(args[3])
+  local track = track_of(root, id)
+  if not track then return not_found(id) end
+  change(root, id, track, changes, now)
   return {tonumber(id), call('HGETALL', key(root, 'track', id))}
+end
+
+-- args: now, msgpack of a list of changes as of `edit`, each with an id → for each 'none' (there is no such track),
+-- 'same' (nothing to change) or 'changed'
+local function edit_all(keys, args)
+  local root, now, outcomes = keys[1], args[1], {}
+  for i, changes in ipairs(cmsgpack.unpack(args[2])) do
+    local id = string.format('%d', changes.id)
+    local track = track_of(root, id)
+    if not track or track.status == 'deleting' then
+      outcomes[i] = 'none'
+    elseif not differs(track, changes) then
+      outcomes[i] = 'same'
+    else
+      change(root, id, track, changes, now)
+      outcomes[i] = 'changed'
+    end
+  end
+  return outcomes
 end
 
 -- args: id, SHA-256 → the id of the track that holds this audio: this one, or an earlier one that lives
@@ -675,6 +724,7 @@ end
 
 redis.register_function('tracks_submit', submit)
 redis.register_function('tracks_edit', edit)
+redis.register_function('tracks_edit_all', edit_all)
 redis.register_function('tracks_claim_audio', claim_audio)
 redis.register_function('tracks_mark', mark)
 redis.register_function('tracks_delete', delete)
@@ -698,6 +748,7 @@ reads('tracks_known', known)
 reads('tracks_read', read)
 reads('tracks_missing', missing)
 reads('tracks_page', page)
+reads('tracks_external_ids', external_ids)
 reads('tracks_counts', counts)
 reads('tracks_batch', batch)
 reads('tracks_depth', depth)
