@@ -102,6 +102,10 @@ def _changed(changes: Mapping[str, str | None]) -> dict[str, Any]:
     }
 
 
+def _numbered(flat: Sequence[bytes]) -> list[tuple[int, int]]:
+    return [(int(track_id), int(number)) for track_id, number in zip(flat[::2], flat[1::2], strict=True)]
+
+
 def _sought(tag: str) -> str:
     """A tag as it stands in the piece of `search` that holds them; what cannot be one stands in none."""
     alone = codec.piece(tag).strip()
@@ -294,8 +298,19 @@ class Tracks:
 
     async def changes(self, *, after: int, limit: int) -> list[tuple[int, int]]:
         """Tracks that were described, edited or removed since: (id, number of its last change), ascending by number."""
-        flat = await call(self._client, "changes", after, limit)
-        return [(int(track_id), int(number)) for track_id, number in zip(flat[::2], flat[1::2], strict=True)]
+        return _numbered(await call(self._client, "changes", "changes", after, limit))
+
+    async def all_changes(self, *, after: int, limit: int) -> list[tuple[int, int]]:
+        """The same of tracks that were indexed, described, edited or removed since, described or not."""
+        return _numbered(await call(self._client, "changes", "all_changes", after, limit))
+
+    async def tell_of_all(self) -> int:
+        """Let `all_changes` tell of indexed tracks that it lacks, since an earlier version indexed them; how many."""
+        n_told, after, more = 0, 0, True
+        while more:
+            n, after, more = await call(self._client, "tell_of_all", after, MAX_EXAMINED)
+            n_told += int(n)
+        return n_told
 
     async def create_batch(self, *, now: float) -> str:
         """A new batch; it expires seven days after its last change."""

@@ -18,7 +18,8 @@
 -- not its track's ticket is worth nothing; it is removed by whoever comes upon it.
 --
 -- Beside it, an indexed track whose recording can be described waits in its place's `undescribed` until it is described,
--- or cannot be. What others copy of the catalogue (who is described, what it is called) they learn from `changes`.
+-- or cannot be. Who copies what is described learns from `changes` what has changed, who copies all that is indexed from
+-- `all_changes`; both number changes alike.
 --
 -- Keys: see keys.py. Each function has one key, the root of all others. Numbers and times arrive as text.
 -- Functions may be sent twice (a connection that was lost): the second time changes nothing.
@@ -101,13 +102,17 @@ end
 
 -- Steps -------------------------------------------------------------------------------------------------------
 
--- Tell those who hold a copy of the catalogue that a described track is new, another, or no more.
-local function tell(root, id)
-  call('ZADD', key(root, 'changes'), call('INCR', key(root, 'n_changes')), id)
+-- Tell those who hold a copy of the catalogue that an indexed track is new, another, or no more.
+local function tell(root, id, is_described)
+  local number = call('INCR', key(root, 'n_changes'))
+  call('ZADD', key(root, 'all_changes'), number, id)
+  if is_described or call('ZSCORE', key(root, 'changes'), id) then call('ZADD', key(root, 'changes'), number, id) end
 end
 
 local function tell_if_known(root, id)
-  if call('ZSCORE', key(root, 'changes'), id) then tell(root, id) end
+  if call('ZSCORE', key(root, 'all_changes'), id) or call('ZSCORE', key(root, 'changes'), id) then
+    tell(root, id, false)
+  end
 end
 
 local function wait_for_description(root, id, place, now)
@@ -424,6 +429,7 @@ local function mark(keys, args)
   call('HSET', key(root, 'track', id), unpack(as_flat(fields)))
   leave(root, id, track, to, now)
   if fields.description == 'waiting' then wait_for_description(root, id, track.place, now) end
+  if to == 'indexed' then tell(root, id, false) end
   if to == 'indexed' and track.batch_id and call('EXISTS', key(root, 'batch', track.batch_id)) == 1 then
     call('HINCRBYFLOAT', key(root, 'batch', track.batch_id), 'audio_s', fields.duration_s)
   end
@@ -525,7 +531,7 @@ local function mark_described(keys, args)
   end
   fields.description, fields.updated_at = 'done', now
   end_description(root, id, track, fields)
-  tell(root, id)
+  tell(root, id, true)
   return 1
 end
 
@@ -539,9 +545,24 @@ local function mark_undescribable(keys, args)
   return 1
 end
 
--- args: after, most → flat list of id, number of its last change, ascending by that
+-- args: changes | all_changes, after, most → flat list of id, number of its last change, ascending by that
 local function changes(keys, args)
-  return call('ZRANGEBYSCORE', key(keys[1], 'changes'), '(' .. args[1], '+inf', 'WITHSCORES', 'LIMIT', 0, args[2])
+  local log = key(keys[1], args[1])
+  return call('ZRANGEBYSCORE', log, '(' .. args[2], '+inf', 'WITHSCORES', 'LIMIT', 0, args[3])
+end
+
+-- args: after, most to examine → {how many indexed tracks `all_changes` had not told of, last id examined, 1 if more}
+local function tell_of_all(keys, args)
+  local root, after, n_examined = keys[1], args[1], tonumber(args[2])
+  local ids, n_told, last = ids_after(root, after, n_examined, {status = 'indexed'}), 0, after
+  for _, number in ipairs(ids) do
+    last = string.format('%d', number)
+    if not call('ZSCORE', key(root, 'all_changes'), last) then
+      tell(root, last, false)
+      n_told = n_told + 1
+    end
+  end
+  return {n_told, tonumber(last), #ids == n_examined and 1 or 0}
 end
 
 -- → flat list of status, count
@@ -743,6 +764,7 @@ redis.register_function('tracks_renew_descriptions', renew_descriptions)
 redis.register_function('tracks_give_back_descriptions', give_back_descriptions)
 redis.register_function('tracks_mark_described', mark_described)
 redis.register_function('tracks_mark_undescribable', mark_undescribable)
+redis.register_function('tracks_tell_of_all', tell_of_all)
 reads('tracks_changes', changes)
 reads('tracks_known', known)
 reads('tracks_read', read)

@@ -14,6 +14,7 @@ Functions are called with `ROOT` as their one key, and name the others by the sa
 | `…:backlog:<place>` | stream | tickets of the tracks to be done at a place; consumer group `workers` |
 | `…:undescribed:<place>` | sorted set | ids of tracks to be described there → moment from which one may be taken |
 | `…:changes` | sorted set | ids of tracks that are or were described → number of the last change |
+| `…:all_changes` | sorted set | ids of tracks that are or were indexed → number of the last change |
 | `…:n_changes` | string | the last number given |
 | `…:identity` | string | random, made once: tells this catalogue from any other |
 | `…:batch:<id>` | hash | created_at, updated_at, n_items, audio_s, cancelled, max_errors, n:<status> |

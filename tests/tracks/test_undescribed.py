@@ -5,6 +5,7 @@ import pytest
 from fpserver.errors import AudioDamaged
 from fpserver.store.connect import Client
 from fpserver.terms import DescriptionStatus, Track
+from fpserver.tracks import catalogue
 from fpserver.tracks.catalogue import TrackFilter, Tracks
 from fpserver.tracks.undescribed import Undescribed
 from tests.tracks.offers import CONFIG, IDLE_S, PLACE, submit
@@ -122,14 +123,48 @@ async def test_changes_tell_what_is_described_edited_and_removed(
     assert await tracks.changes(after=0, limit=10) == []
     for track_id in (1, 2):
         await describe(undescribed, track_id)
-    assert await tracks.changes(after=0, limit=10) == [(1, 1), (2, 2)]
+    assert await tracks.changes(after=0, limit=10) == [(1, 4), (2, 5)]
     await tracks.edit(1, {"title": "new"}, now=5.0)
     await tracks.edit(3, {"title": "never described"}, now=5.0)
-    assert await tracks.changes(after=2, limit=10) == [(1, 3)]
+    assert await tracks.changes(after=5, limit=10) == [(1, 6)]
     await tracks.mark_deleting(2, now=6.0)
     await tracks.forget(2)
-    assert await tracks.changes(after=3, limit=10) == [(2, 4)]
-    assert await tracks.changes(after=0, limit=1) == [(1, 3)]
+    assert await tracks.changes(after=6, limit=10) == [(2, 8)]
+    assert await tracks.changes(after=0, limit=1) == [(1, 6)]
+    assert await tracks.n_changed() == 2
+
+
+async def test_all_changes_tell_also_of_what_is_not_described(
+    tracks: Tracks, undescribed: Undescribed
+) -> None:
+    await submit(tracks, "queued")
+    await indexed(tracks, "a", "b")
+    await tracks.edit(1, {"title": "not indexed"}, now=5.0)
+    assert await tracks.all_changes(after=0, limit=10) == [(2, 1), (3, 2)]
+    await describe(undescribed, 2)
+    await undescribed.mark_undescribable(3, DescriptionStatus.FAILED, AudioDamaged("cut"))
+    assert await tracks.all_changes(after=0, limit=10) == [(3, 2), (2, 3)]
+    await tracks.edit(3, {"title": "new"}, now=5.0)
+    await tracks.mark_deleting(2, now=6.0)
+    await tracks.forget(2)
+    assert await tracks.all_changes(after=3, limit=10) == [(3, 4), (2, 5)]
+    assert await tracks.changes(after=0, limit=10) == [(2, 5)]
+    assert await tracks.n_changed() == 1
+
+
+async def test_all_changes_tell_of_what_earlier_versions_have_indexed(
+    client: Client, tracks: Tracks, undescribed: Undescribed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await indexed(tracks, "a", "b", "c", "d")
+    await describe(undescribed, 2)
+    await submit(tracks, "queued")
+    await client.delete("fp:{tracks}:all_changes")
+    await tracks.edit(2, {"title": "described before"}, now=5.0)
+    monkeypatch.setattr(catalogue, "MAX_EXAMINED", 2)  # more than one call
+    assert await tracks.tell_of_all() == 3
+    assert [track_id for track_id, _ in await tracks.all_changes(after=0, limit=10)] == [2, 1, 3, 4]
+    assert await tracks.tell_of_all() == 0
+    assert await tracks.n_changed() == 1
 
 
 async def test_a_catalogue_keeps_its_identity(client: Client, tracks: Tracks) -> None:
