@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fpserver.roster import Passes, Roster
 from fpserver.similarity.engines.checks import checked_query, size_of
 from fpserver.similarity.engines.engine import EngineStats, Entry, Found
 from fpserver.similarity.engines.lists import Lists
-from fpserver.similarity.engines.roster import Roster
-from fpserver.similarity.engines.scan import Passes
 from fpserver.similarity.engines.shelf import Shelf, Sorting
 from fpserver.terms import Sieve, Vector, Vectors
 
@@ -42,7 +41,9 @@ class Holdings:
         """Hold these tracks, which were checked, in the place of what was held of them."""
         for entry in entries:
             self.remove([entry.track_id])
-            slot = self._roster.add(entry)
+            slot = self._roster.add(
+                track_id=entry.track_id, metadata=entry.metadata, facts=entry.facts, key=entry.key
+            )
             for space, vectors in entry.vectors.items():
                 self._shelves[space].add(slot, np.asarray(vectors, np.float32))
 

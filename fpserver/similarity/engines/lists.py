@@ -12,7 +12,8 @@ from typing import TypeAlias
 import faiss
 import numpy as np
 
-from fpserver.similarity.engines.scan import Indices, Rows, Slots, Stock
+from fpserver.roster import Slots
+from fpserver.similarity.engines.scan import Indices, Rows, Stock
 from fpserver.terms import Vectors
 
 faiss.omp_set_num_threads(1)  # the other cores are other processes'

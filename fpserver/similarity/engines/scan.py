@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fpserver.compiling import compiled, compiled_in_any_order
+from fpserver.roster import Passes, Slots
 from fpserver.terms import TrackIds, Vector, Vectors
 
-Slots: TypeAlias = npt.NDArray[np.int32]  # where the roster has the track of each vector
 Rows: TypeAlias = npt.NDArray[np.int32]  # which of its track's vectors each is
-Passes: TypeAlias = npt.NDArray[np.bool_]  # by slot: whether the track may be found
 Indices: TypeAlias = npt.NDArray[np.int64]
 Stock: TypeAlias = tuple[Vectors, Slots, Rows]
 """Vectors, and of each its slot and its row."""

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fpserver.roster import Passes, Slots
 from fpserver.similarity.engines.lists import GoOn, Lists, Part, n_lists_for, sort, unsorted
-from fpserver.similarity.engines.scan import Indices, Passes, Slots, Stock, empty_best, scan, scan_likely
+from fpserver.similarity.engines.scan import Indices, Stock, empty_best, scan, scan_likely
 from fpserver.similarity.engines.trying import tried
 from fpserver.terms import TrackIds, Vector, Vectors
 

@@ -6,8 +6,9 @@ their space evenly, it is many. So some of the sorted vectors are asked for, exa
 
 import numpy as np
 
+from fpserver.roster import Passes
 from fpserver.similarity.engines.lists import GoOn, Lists
-from fpserver.similarity.engines.scan import Best, Passes, empty_best, scan, scan_likely
+from fpserver.similarity.engines.scan import Best, empty_best, scan, scan_likely
 
 N_TRIED = 150  # vectors that are asked for
 K = 10  # nearest ones of each, besides itself

@@ -16,8 +16,8 @@ import numpy as np
 
 from fpserver.descriptors import FACTS
 from fpserver.errors import InvalidRequest
+from fpserver.roster import FIELDS, KEY, SEARCHED, TAG
 from fpserver.similarity.engines.engine import Entry
-from fpserver.similarity.engines.roster import FIELDS, KEY, SEARCHED, TAG
 from fpserver.terms import Sieve, fold, tags_of
 
 TRACK, TEXT = "t", "q"  # attributes: the track's id, the text that is searched

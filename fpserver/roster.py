@@ -6,15 +6,17 @@ comes in, and equal text is one number, so a filter is a comparison of columns.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from copy import copy
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fpserver.errors import InvalidRequest
-from fpserver.similarity.engines.engine import Entry
-from fpserver.similarity.engines.scan import Passes, Slots
-from fpserver.terms import METADATA_FIELDS, Sieve, TrackIds, fold, tags_of
+from fpserver.terms import METADATA_FIELDS, Metadata, Sieve, TrackIds, fold, tags_of
+
+Passes: TypeAlias = npt.NDArray[np.bool_]  # by slot: whether the track may be found
+Slots: TypeAlias = npt.NDArray[np.int32]
 
 KEY = "key"  # the estimated one, beside the fields of the metadata
 TAG = "tag"  # one of the tags
@@ -67,21 +69,21 @@ class Roster:
         """Slots of tracks that are no longer held."""
         return self._n_slots - len(self.slot_of)
 
-    def add(self, entry: Entry) -> int:
+    def add(self, *, track_id: int, metadata: Metadata, facts: Mapping[str, float], key: str | None) -> int:
         """Hold a track that is not held; says its slot."""
         slot = self._n_slots
         self._grow(slot + 1)
         self._n_slots += 1
-        self.slot_of[entry.track_id] = slot
-        self._ids[slot], self._alive[slot] = entry.track_id, True
-        folded = {name: fold(value) for name, value in entry.metadata.items() if value is not None}
-        if entry.key is not None:
-            folded[KEY] = fold(entry.key)
-        if tags := tags_of(entry.metadata.tags):
+        self.slot_of[track_id] = slot
+        self._ids[slot], self._alive[slot] = track_id, True
+        folded = {name: fold(value) for name, value in metadata.items() if value is not None}
+        if key is not None:
+            folded[KEY] = fold(key)
+        if tags := tags_of(metadata.tags):
             folded[TAG] = ",".join(tags)
         for name, texts in self._texts.items():
             texts.put(slot, folded.get(name))
-        for name, value in entry.facts.items():
+        for name, value in facts.items():
             if not math.isfinite(value):
                 continue
             if name not in self._facts:
@@ -99,6 +101,17 @@ class Roster:
             self._n_chars -= len(self._searched[slot])
             self._searched[slot] = ""
         return slot
+
+    def frozen(self) -> "Roster":
+        """The same as it is now; it shares what never changes, and is only asked."""
+        other = Roster()
+        other.slot_of = dict(self.slot_of)
+        other._n_slots = self._n_slots
+        other._ids, other._alive = self.ids, self.alive.copy()
+        other._facts = {name: column[: self._n_slots] for name, column in self._facts.items()}
+        other._texts = {name: texts.until(self._n_slots) for name, texts in self._texts.items()}
+        other._searched, other._n_chars = list(self._searched), self._n_chars
+        return other
 
     def compacted(self) -> tuple["Roster", Slots]:
         """The same without the slots of tracks that are no longer held, and the new slot of each.
@@ -208,6 +221,12 @@ class _Texts:
 
     def put(self, slot: int, text: str | None) -> None:
         self.column[slot] = NONE if text is None else self.numbers.setdefault(text, len(self.numbers) + 1)
+
+    def until(self, n_slots: int) -> "_Texts":
+        """Of the first slots; numbers are shared, and those that come later are in none of these slots."""
+        first = copy(self)
+        first.column = self.column[:n_slots]
+        return first
 
     def equal(self, text: str, n_slots: int) -> Passes:
         number = self.numbers.get(text)
