@@ -75,6 +75,9 @@ SIMILAR_TRACKS = Gauge(
 SIMILAR_VECTORS = Gauge(
     "fpserver_similar_vectors", "Vectors that the engine of neighbours holds", multiprocess_mode="mostrecent"
 )
+STOCKED_TRACKS = Gauge(
+    "fpserver_stocked_tracks", "Tracks that can be recommended", multiprocess_mode="mostrecent"
+)
 INDEX_POSTINGS = Gauge("fpserver_index_postings", "Postings in the index", multiprocess_mode="mostrecent")
 STORE_BYTES = Gauge(
     "fpserver_store_bytes", "Memory used by the store's masters", multiprocess_mode="mostrecent"

@@ -23,6 +23,7 @@ JOURNEYS = {
     "naming",
     "labelling",
     "following",
+    "stocking",
     "comparable",
     "similar",
     "apart",

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from fpserver.terms import Metadata, TrackIds, Vector, Vectors, fold
+from fpserver.terms import Metadata, TrackIds, Vector, Vectors, fold, tags_of
 
 Numbers: TypeAlias = npt.NDArray[np.int32]
 Slots: TypeAlias = npt.NDArray[np.int64]
@@ -64,12 +64,11 @@ class Shelf:
 
 def described(track_id: int, metadata: Metadata, audio: Vector | None, *, added_at: float) -> Described:
     """What counts of a track's metadata; tags are parted by commas."""
-    tags = (fold(tag).strip() for tag in (getattr(metadata, "tags", None) or "").split(","))
     return Described(
         track_id=track_id,
         artist=fold(metadata.artist).strip(),
         genre=fold(metadata.genre).strip(),
-        tags=tuple(dict.fromkeys(tag for tag in tags if tag)),
+        tags=tags_of(metadata.tags),
         audio=audio,
         added_at=added_at,
     )

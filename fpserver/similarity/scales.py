@@ -50,7 +50,7 @@ class Scales:
             group: self.embed_all(group, vectors[group][None])[0] for group in self.groups if group in vectors
         }
 
-    def embed_all(self, group: Group, vectors: Vectors) -> Vectors:
+    def embed_all(self, group: Group, vectors: Vectors | Sequence[Vector]) -> Vectors:
         """The same for one group of many recordings, (n, n_dimensions) → (n, size)."""
         projection = self._known(group)
         return projection(_comparable(group, _finite(group, vectors, self._n_raw(group)), self.inner))
@@ -114,11 +114,18 @@ class Scales:
 
         Groups that are missing are 0: only for asking, with weights that leave them out.
         """
-        vector = np.zeros(sum(each.size for each in self.groups.values()), np.float32)
+        searched: Vector = self.searched_all({group: vector[None] for group, vector in embedded.items()})[0]
+        return searched
+
+    def searched_all(self, embedded: Mapping[Group, Vectors]) -> Vectors:
+        """The same for many recordings, (n, size) of each group → (n, n_dimensions)."""
+        n = max((len(vectors) for vectors in embedded.values()), default=1)
+        mixed = np.zeros((n, sum(each.size for each in self.groups.values())), np.float32)
         for group, place in self.slices.items():
             if group in embedded:
-                vector[place] = embedded[group]
-        return vector * np.sqrt(self._usual)
+                mixed[:, place] = embedded[group]
+        searched: Vectors = mixed * np.sqrt(self._usual)
+        return searched
 
     def search_weights(self, mix: Mix) -> Vector | None:
         """By what squared differences of `searched` vectors are multiplied for a mix; None: as they are.

@@ -18,6 +18,7 @@ from fpserver.following import Neighbourhood
 from fpserver.ingest import spool_dir
 from fpserver.search import prepare
 from fpserver.services import open_services
+from fpserver.stocking import Stock
 from fpserver.web import docs_page, openapi
 from fpserver.web.connection import Connection
 from fpserver.web.door import DOOR, Door
@@ -51,10 +52,11 @@ def create_app(config: Config) -> web.Application:
         async with (
             open_services(config, pool_processes=pool_processes(config)) as services,
             Neighbourhood(services) as neighbourhood,
+            Stock(services) as stock,
         ):
             await services.index.prepare()
             app[DOOR] = door = Door(
-                config=config, services=services, spool=spool, neighbourhood=neighbourhood
+                config=config, services=services, spool=spool, neighbourhood=neighbourhood, stock=stock
             )
             door.idle.set()
             measuring = asyncio.create_task(_measure(door))

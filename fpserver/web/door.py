@@ -12,6 +12,7 @@ from fpserver.config import Config
 from fpserver.errors import Overloaded
 from fpserver.following import Neighbourhood
 from fpserver.services import Services
+from fpserver.stocking import Stock
 from fpserver.web.uploads import Patience, Spool
 
 
@@ -23,6 +24,7 @@ class Door:
     services: Services
     spool: Spool
     neighbourhood: Neighbourhood
+    stock: Stock
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set when long answers must come to an end
     n_clips: int = 0
     n_requests: int = 0

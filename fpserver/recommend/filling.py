@@ -1,0 +1,160 @@
+"""A shelf that is being filled: tracks come, change and go; from time to time it is laid down as a value.
+
+A track has a slot. One that changes gets another, and the old one stays empty until so many are that all are moved
+together. What is laid down shares the columns that are only ever added to, so laying down 100,000 tracks takes some
+ten milliseconds; what lies in the sound of an empty slot means nothing.
+"""
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from sys import intern
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from fpserver.recommend.shelf import Shelf, described
+from fpserver.roster import Passes, Roster
+from fpserver.terms import Metadata, Sieve, TrackIds, Vector
+
+MIN_DEAD, DEAD_SHARE = 1000, 0.1  # empty slots that are borne
+NOTHING = Metadata()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stocked:
+    """A shelf, and what else is known of its tracks: all of one moment, by slot."""
+
+    shelf: Shelf
+    metadata: Sequence[Metadata]
+    _roster: Roster
+
+    def passing(self, sieve: Sieve | None) -> Passes:
+        """By slot: whether there is a track, and passes. Some milliseconds for very many: call it on a thread.
+
+        Raises:
+            InvalidRequest: there is no such field.
+        """
+        return self._roster.passing(sieve)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Texts:
+    """The numbers of texts, from 1 in the order in which they came; and columns of them."""
+
+    numbers: dict[str, int] = field(default_factory=lambda: {"": 0})
+    column: "array[int]" = field(default_factory=lambda: array("i"))
+
+    def add(self, text: str) -> None:
+        self.column.append(self.numbers.setdefault(text, len(self.numbers)))
+
+    def array(self) -> npt.NDArray[np.int32]:
+        return np.array(self.column, np.int32)
+
+
+class Filling:
+    """Tracks that can be recommended, as they come."""
+
+    def __init__(self, *, n_dimensions: int, scales: str = "") -> None:
+        self.scales = scales  # version of those that audio vectors are made with
+        self._roster = Roster()
+        self._metadata: list[Metadata] = []
+        self._artists, self._genres, self._tags = _Texts(), _Texts(), _Texts()  # of tags one after the other
+        self._n_tags = array("i")  # by slot
+        self._audio = np.zeros((0, n_dimensions), np.float32)
+        self._has_audio = array("b")
+
+    def __len__(self) -> int:
+        return len(self._roster)
+
+    def put(
+        self,
+        *,
+        track_id: int,
+        metadata: Metadata,
+        facts: Mapping[str, float],
+        key: str | None,
+        audio: Vector | None,
+    ) -> None:
+        """Hold a track, in the place of what was held of it; an audio vector of another size is left out."""
+        self.remove(track_id)
+        metadata = _shared(metadata)
+        slot = self._roster.add(track_id=track_id, metadata=metadata, facts=facts, key=key)
+        self._metadata.append(metadata)
+        known = described(track_id, metadata, audio)
+        self._artists.add(known.artist)
+        self._genres.add(known.genre)
+        self._n_tags.append(len(known.tags))
+        for tag in known.tags:
+            self._tags.add(tag)
+        fits = audio is not None and audio.shape == self._audio.shape[1:]
+        self._has_audio.append(fits)
+        if slot >= len(self._audio):
+            n_more = max(64, len(self._audio) // 2)
+            self._audio = np.concatenate([self._audio, np.zeros((n_more, self._audio.shape[1]), np.float32)])
+        if fits:
+            self._audio[slot] = audio
+
+    def remove(self, track_id: int) -> None:
+        """Hold a track no more, if it is held."""
+        if (slot := self._roster.remove(track_id)) is not None:
+            self._metadata[slot] = NOTHING
+
+    def laid_down(self) -> Stocked:
+        """What is held now, as a value."""
+        if self._roster.n_dead > max(MIN_DEAD, DEAD_SHARE * len(self)):
+            self._move_together()
+        roster = self._roster.frozen()
+        alive = roster.alive
+        shelf = Shelf(
+            track_id=np.where(alive, roster.ids, 0),
+            artist=np.where(alive, self._artists.array(), np.int32(0)),
+            genre=np.where(alive, self._genres.array(), np.int32(0)),
+            tags=self._tagged(alive),
+            audio=self._audio[: len(alive)],
+            has_audio=np.array(self._has_audio, np.bool_) & alive,
+            artists=tuple(self._artists.numbers),
+            genres=tuple(self._genres.numbers),
+            tag_names=tuple(self._tags.numbers),
+            scales=self.scales,
+        )
+        return Stocked(shelf=shelf, metadata=list(self._metadata), _roster=roster)
+
+    def _tagged(self, alive: Passes) -> sparse.csr_array:
+        n_tags = np.array(self._n_tags, np.int64)
+        columns = self._tags.array()[np.repeat(alive, n_tags)]
+        starts = np.concatenate([[0], np.cumsum(np.where(alive, n_tags, 0))])
+        shape = (len(alive), len(self._tags.numbers))
+        return sparse.csr_array((np.ones(len(columns), np.float32), columns, starts), shape=shape)
+
+    def _move_together(self) -> None:
+        """Leave no empty slots but one."""
+        roster, new = self._roster.compacted()
+        kept: TrackIds = np.zeros(len(roster.ids), np.int64)
+        kept[new] = np.arange(len(new))
+        n_tags = np.array(self._n_tags, np.int64)
+        ends = np.cumsum(n_tags)
+        columns = self._tags.array()
+        tags = [columns[ends[slot] - n_tags[slot] : ends[slot]] for slot in kept.tolist()]
+        self._tags.column = _column(np.concatenate(tags))
+        self._n_tags = _column(n_tags[kept])
+        self._artists.column = _column(self._artists.array()[kept])
+        self._genres.column = _column(self._genres.array()[kept])
+        self._has_audio = array("b", np.array(self._has_audio, np.int8)[kept].tobytes())
+        self._audio = self._audio[kept]
+        self._metadata = [self._metadata[slot] for slot in kept.tolist()]
+        self._roster = roster
+
+
+def _column(numbers: npt.NDArray[np.integer]) -> "array[int]":
+    return array("i", numbers.astype(np.int32).tobytes())
+
+
+def _shared(metadata: Metadata) -> Metadata:
+    """The same, of texts that many tracks have in common once."""
+    fields = dict(metadata.items())
+    for name in ("artist", "album", "genre", "tags"):
+        if text := fields[name]:
+            fields[name] = intern(text)
+    return Metadata(**fields)
