@@ -122,12 +122,7 @@ class Stock:
         if self._copy is not None and (self._copy.identity, self._copy.version) == (identity, version):
             return self._copy
         await self.services.tracks.tell_of_all()  # what an earlier version has indexed
-        packed = await descriptions.scales()
-        scales = None if packed is None else await asyncio.to_thread(unpack, packed)
-        version = None if scales is None else scales.version
-        n_dimensions = 0 if scales is None else scales.sizes().get(MIXED, 0)
-        filling = Filling(n_dimensions=n_dimensions, scales=version or "")
-        self._copy = _Copy(identity=identity, scales=scales, version=version, filling=filling)
+        self._copy = await asyncio.to_thread(_begun, identity, await descriptions.scales())
         self._not_before = 0.0
         return self._copy
 
@@ -158,6 +153,15 @@ class Stock:
         if not self._is_there.is_set():
             log.info("stocking.is_ready", n_tracks=len(copy.filling), scales=copy.version)
             self._is_there.set()
+
+
+def _begun(identity: str, packed: bytes | None) -> _Copy:
+    """A copy that holds nothing yet."""
+    scales = None if packed is None else unpack(packed)
+    version = None if scales is None else scales.version
+    n_dimensions = 0 if scales is None else scales.sizes().get(MIXED, 0)
+    filling = Filling(n_dimensions=n_dimensions, scales=version or "")
+    return _Copy(identity=identity, scales=scales, version=version, filling=filling)
 
 
 def _put(

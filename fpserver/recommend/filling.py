@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from sys import intern
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,11 @@ from scipy import sparse
 
 from fpserver.recommend.shelf import Shelf, described
 from fpserver.roster import Passes, Roster
-from fpserver.terms import Metadata, Sieve, TrackIds, Vector
+from fpserver.terms import METADATA_FIELDS, Metadata, Sieve, TrackIds, Vector
 
+COMMON = frozenset({"artist", "album", "genre", "tags"})  # fields that tracks share
 MIN_DEAD, DEAD_SHARE = 1000, 0.1  # empty slots that are borne
-NOTHING = Metadata()
+_Words: TypeAlias = tuple[str | None, ...]  # metadata in order: the garbage collector passes over such tuples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,8 +29,12 @@ class Stocked:
     """A shelf, and what else is known of its tracks: all of one moment, by slot."""
 
     shelf: Shelf
-    metadata: Sequence[Metadata]
+    _metadata: Sequence[_Words]
     _roster: Roster
+
+    def metadata(self, slot: int) -> Metadata:
+        """What people call the track of a slot; nothing where there is none."""
+        return Metadata(**dict(zip(METADATA_FIELDS, self._metadata[slot], strict=False)))
 
     def passing(self, sieve: Sieve | None) -> Passes:
         """By slot: whether there is a track, and passes. Some milliseconds for very many: call it on a thread.
@@ -59,7 +65,7 @@ class Filling:
     def __init__(self, *, n_dimensions: int, scales: str = "") -> None:
         self.scales = scales  # version of those that audio vectors are made with
         self._roster = Roster()
-        self._metadata: list[Metadata] = []
+        self._metadata: list[_Words] = []
         self._artists, self._genres, self._tags = _Texts(), _Texts(), _Texts()  # of tags one after the other
         self._n_tags = array("i")  # by slot
         self._audio = np.zeros((0, n_dimensions), np.float32)
@@ -79,9 +85,8 @@ class Filling:
     ) -> None:
         """Hold a track, in the place of what was held of it; an audio vector of another size is left out."""
         self.remove(track_id)
-        metadata = _shared(metadata)
         slot = self._roster.add(track_id=track_id, metadata=metadata, facts=facts, key=key)
-        self._metadata.append(metadata)
+        self._metadata.append(_words(metadata))
         known = described(track_id, metadata, audio)
         self._artists.add(known.artist)
         self._genres.add(known.genre)
@@ -99,7 +104,7 @@ class Filling:
     def remove(self, track_id: int) -> None:
         """Hold a track no more, if it is held."""
         if (slot := self._roster.remove(track_id)) is not None:
-            self._metadata[slot] = NOTHING
+            self._metadata[slot] = ()
 
     def laid_down(self) -> Stocked:
         """What is held now, as a value."""
@@ -119,7 +124,7 @@ class Filling:
             tag_names=tuple(self._tags.numbers),
             scales=self.scales,
         )
-        return Stocked(shelf=shelf, metadata=list(self._metadata), _roster=roster)
+        return Stocked(shelf=shelf, _metadata=list(self._metadata), _roster=roster)
 
     def _tagged(self, alive: Passes) -> sparse.csr_array:
         n_tags = np.array(self._n_tags, np.int64)
@@ -151,10 +156,6 @@ def _column(numbers: npt.NDArray[np.integer]) -> "array[int]":
     return array("i", numbers.astype(np.int32).tobytes())
 
 
-def _shared(metadata: Metadata) -> Metadata:
-    """The same, of texts that many tracks have in common once."""
-    fields = dict(metadata.items())
-    for name in ("artist", "album", "genre", "tags"):
-        if text := fields[name]:
-            fields[name] = intern(text)
-    return Metadata(**fields)
+def _words(metadata: Metadata) -> _Words:
+    """What many tracks have in common is kept once."""
+    return tuple(intern(text) if text and name in COMMON else text for name, text in metadata.items())

@@ -48,7 +48,7 @@ async def looked(stock: Stock) -> dict[int, str | None]:
     await stock.catch_up()
     latest = stock.latest
     return {
-        track_id: latest.metadata[slot].title
+        track_id: latest.metadata(slot).title
         for slot, track_id in enumerate(latest.shelf.track_id.tolist())
         if track_id
     }
