@@ -182,6 +182,7 @@ def _put(
             facts=track.facts,
             key=track.key,
             audio=audio.get(track_id),
+            added_at=track.created_at,
         )
 
 

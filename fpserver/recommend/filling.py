@@ -68,6 +68,7 @@ class Filling:
         self._metadata: list[_Words] = []
         self._artists, self._genres, self._tags = _Texts(), _Texts(), _Texts()  # of tags one after the other
         self._n_tags = array("i")  # by slot
+        self._added_at = array("d")
         self._audio = np.zeros((0, n_dimensions), np.float32)
         self._has_audio = array("b")
 
@@ -82,12 +83,20 @@ class Filling:
         facts: Mapping[str, float],
         key: str | None,
         audio: Vector | None,
+        added_at: float,
     ) -> None:
-        """Hold a track, in the place of what was held of it; an audio vector of another size is left out."""
+        """Hold a track, in the place of what was held of it; an audio vector of another size is left out.
+
+        Args:
+            track_id, metadata, facts, key: as the catalogue tells them.
+            audio: how it sounds, if that is known.
+            added_at: when it came into the catalogue, seconds since 1970.
+        """
         self.remove(track_id)
         slot = self._roster.add(track_id=track_id, metadata=metadata, facts=facts, key=key)
         self._metadata.append(_words(metadata))
-        known = described(track_id, metadata, audio)
+        known = described(track_id, metadata, audio, added_at=added_at)
+        self._added_at.append(added_at)
         self._artists.add(known.artist)
         self._genres.add(known.genre)
         self._n_tags.append(len(known.tags))
@@ -112,16 +121,19 @@ class Filling:
             self._move_together()
         roster = self._roster.frozen()
         alive = roster.alive
+        track_id = np.where(alive, roster.ids, 0)
         shelf = Shelf(
-            track_id=np.where(alive, roster.ids, 0),
+            track_id=track_id,
             artist=np.where(alive, self._artists.array(), np.int32(0)),
             genre=np.where(alive, self._genres.array(), np.int32(0)),
             tags=self._tagged(alive),
             audio=self._audio[: len(alive)],
             has_audio=np.array(self._has_audio, np.bool_) & alive,
+            added_at=np.where(alive, np.array(self._added_at), 0.0),
             artists=tuple(self._artists.numbers),
             genres=tuple(self._genres.numbers),
             tag_names=tuple(self._tags.numbers),
+            by_id=np.argsort(track_id, kind="stable"),
             scales=self.scales,
         )
         return Stocked(shelf=shelf, _metadata=list(self._metadata), _roster=roster)
@@ -146,6 +158,7 @@ class Filling:
         self._n_tags = _column(n_tags[kept])
         self._artists.column = _column(self._artists.array()[kept])
         self._genres.column = _column(self._genres.array()[kept])
+        self._added_at = array("d", np.array(self._added_at)[kept].tobytes())
         self._has_audio = array("b", np.array(self._has_audio, np.int8)[kept].tobytes())
         self._audio = self._audio[kept]
         self._metadata = [self._metadata[slot] for slot in kept.tolist()]

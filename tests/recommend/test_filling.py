@@ -25,7 +25,7 @@ def some_track(rng: np.random.Generator, track_id: int) -> tuple[Metadata, Vecto
 def put(held: Filling, model: Model, rng: np.random.Generator, track_ids: list[int]) -> None:
     for track_id in track_ids:
         metadata, audio = model[track_id] = some_track(rng, track_id)
-        held.put(track_id=track_id, metadata=metadata, facts={}, key=None, audio=audio)
+        held.put(track_id=track_id, metadata=metadata, facts={}, key=None, audio=audio, added_at=track_id / 2)
 
 
 def told(shelf: Shelf) -> dict[int, tuple[object, ...]]:
@@ -36,7 +36,7 @@ def told(shelf: Shelf) -> dict[int, tuple[object, ...]]:
         text = (shelf.artists[shelf.artist[slot]], shelf.genres[shelf.genre[slot]], tags)
         if track_id:
             sound = tuple(shelf.audio[slot].tolist()) if shelf.has_audio[slot] else None
-            rows[track_id] = (*text, sound)
+            rows[track_id] = (*text, sound, shelf.added_at[slot])
         else:
             assert text == ("", "", frozenset()) and not shelf.has_audio[slot]
     return rows
@@ -45,7 +45,10 @@ def told(shelf: Shelf) -> dict[int, tuple[object, ...]]:
 def agrees(stocked: Stocked, model: Model) -> None:
     shelf = stocked.shelf
     expected = build(
-        [described(track_id, metadata, audio) for track_id, (metadata, audio) in model.items()],
+        [
+            described(track_id, metadata, audio, added_at=track_id / 2)
+            for track_id, (metadata, audio) in model.items()
+        ],
         n_dimensions=SIZE,
     )
     assert told(shelf) == told(expected)
@@ -96,6 +99,6 @@ def test_slots_are_moved_together_when_many_are_empty(
 
 def test_sound_of_another_size_is_left_out() -> None:
     held = Filling(n_dimensions=0)
-    held.put(track_id=3, metadata=Metadata(), facts={}, key=None, audio=np.ones(4, np.float32))
+    held.put(track_id=3, metadata=Metadata(), facts={}, key=None, audio=np.ones(4, np.float32), added_at=1.0)
     shelf = held.laid_down().shelf
     assert shelf.audio.shape == (1, 0) and not shelf.has_audio.any()
