@@ -24,6 +24,7 @@
     ├── MapFailed               a map could not be computed within its limits
     ├── TrackNotFound
     ├── BatchNotFound
+    ├── UserNotFound
     ├── Conflict                the thing is in a state that does not allow this
     ├── Overloaded              more work than places; try again later
     ├── StoreUnavailable        Redis does not answer in time
@@ -182,6 +183,12 @@ class BatchNotFound(FpserverError):
     """No batch has this id."""
 
     code = "batch_not_found"
+
+
+class UserNotFound(FpserverError):
+    """Nothing is known of a user of this name."""
+
+    code = "user_not_found"
 
 
 class Conflict(FpserverError):

@@ -57,6 +57,11 @@ UNDESCRIBED = Gauge(
     multiprocess_mode="mostrecent",
 )
 INGESTED_AUDIO_SECONDS = Counter("fpserver_ingested_audio_seconds_total", "Seconds of audio indexed")
+FEEDBACK = Counter(
+    "fpserver_feedback_total",
+    "Events of feedback, by kind and what became of them",
+    ["kind", "outcome"],
+)
 RECEIVED_BYTES = Counter("fpserver_received_bytes_total", "Bytes of uploads received", ["kind"])
 POOL_PROCESSES = Gauge("fpserver_pool_processes", "Decoding processes", multiprocess_mode="livesum")
 POOL_RUNNING = Gauge("fpserver_pool_running", "Decoding processes at work", multiprocess_mode="livesum")

@@ -11,6 +11,8 @@ from fpserver.fingerprint.stamp import stamp
 from fpserver.index.store import FUNCTIONS as INDEX_FUNCTIONS
 from fpserver.index.store import Index
 from fpserver.map_pool import MapPool
+from fpserver.recommend.store import FUNCTIONS as RECOMMEND_FUNCTIONS
+from fpserver.recommend.store import Feedback
 from fpserver.similarity.store import Descriptions
 from fpserver.store.connect import Client, load_functions, open_store
 from fpserver.tracks.backlog import Backlog
@@ -30,6 +32,7 @@ class Services:
     backlog: Backlog
     undescribed: Undescribed
     descriptions: Descriptions
+    feedback: Feedback
     pool: DspPool
     maps: MapPool
 
@@ -48,6 +51,7 @@ async def open_services(config: Config, *, pool_processes: int) -> AsyncIterator
     async with pool, MapPool(config.similarity) as maps, open_store(config.redis) as client:
         await load_functions(client, INDEX_FUNCTIONS)
         await load_functions(client, TRACKS_FUNCTIONS)
+        await load_functions(client, RECOMMEND_FUNCTIONS)
         index = Index(client, config.index, observe=_observe_shard)
         await index.open(stamp(config.fingerprint))
         yield Services(
@@ -59,6 +63,12 @@ async def open_services(config: Config, *, pool_processes: int) -> AsyncIterator
             undescribed=Undescribed(client, config.tracks),
             descriptions=Descriptions(
                 client, n_shards=config.index.n_shards, timeout_s=config.redis.timeout_s
+            ),
+            feedback=Feedback(
+                client,
+                n_shards=config.index.n_shards,
+                max_user_events=config.recommend.max_user_events,
+                timeout_s=config.redis.timeout_s,
             ),
             pool=pool,
             maps=maps,

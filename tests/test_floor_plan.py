@@ -29,6 +29,7 @@ JOURNEYS = {
     "apart",
     "segments",
     "mapping",
+    "feedback",
 }
 
 # place → what it may import besides itself
@@ -54,14 +55,14 @@ PLAN: dict[str, set[str]] = {
     "features": TERMS | {"compiling", "descriptors"},
     "index": TERMS | {"compiling", "thinking", "store"},
     "similarity": TERMS | {"compiling", "thinking", "descriptors", "roster", "store"},
-    "recommend": TERMS | {"compiling", "roster", "store"},
+    "recommend": TERMS | {"compiling", "thinking", "roster", "store"},
     "dsp_child": {"errors"},
     "dsp_pool": {"dsp_child", "errors"},
     "hearing": TERMS | {"audio", "fingerprint"},
     "describing": TERMS | {"audio", "features", "fingerprint", "descriptors"},
     "map_pool": TERMS | {"dsp_child", "dsp_pool", "similarity"},
     "services": FOUNDATION
-    | {"dsp_pool", "map_pool", "fingerprint", "index", "tracks", "store", "similarity"},
+    | {"dsp_pool", "map_pool", "fingerprint", "index", "tracks", "store", "similarity", "recommend"},
     **dict.fromkeys(
         JOURNEYS,
         FOUNDATION

@@ -20,6 +20,7 @@ class Body:
     media_type: str
     text: str
     schema: type[Struct] | None = None
+    instead: type[Struct] | None = None  # what the document may be as well
     parts: Mapping[str, str] = field(default_factory=dict)  # form: part name → what it holds
 
 

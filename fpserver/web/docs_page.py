@@ -35,6 +35,10 @@ EXAMPLES = {
     ),
     "ingest_take": "curl -F file=@one.mp3 -F file=@two.flac http://127.0.0.1:8710/v1/ingest",
     "batches_events": "curl -N http://127.0.0.1:8710/v1/ingest/BATCH_ID/events",
+    "feedback_take": (
+        'curl -H \'Content-Type: application/json\' -d \'{"user": "ann", "track_id": 17, "kind": "like"}\' \\\n'
+        "     http://127.0.0.1:8710/v1/feedback"
+    ),
     "maps_draw": (
         'curl -H \'Content-Type: application/json\' -d \'{"filter": {"genre": "jazz"}, "limit": 500}\' '
         "http://127.0.0.1:8710/v1/map"
@@ -111,8 +115,9 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> Iterator[st
 
 def _body(schema: dict[str, Any]) -> str:
     text = _inline(schema.get("description", ""))
-    if "$ref" in schema:
-        text += f": {_link(schema)}"
+    links = [_link(kind) for kind in schema.get("anyOf", [schema]) if "$ref" in kind]
+    if links:
+        text += f": {' or '.join(links)}"
     for name, part in schema.get("properties", {}).items():
         text += f"<br><code>{escape(name)}</code>: {_inline(part['description'])}"
     return text

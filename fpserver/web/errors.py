@@ -29,6 +29,7 @@ STATUS: Mapping[type[FpserverError], int] = {
     errors.MapFailed: 422,
     errors.TrackNotFound: 404,
     errors.BatchNotFound: 404,
+    errors.UserNotFound: 404,
     errors.Conflict: 409,
     errors.Overloaded: 503,
     errors.StoreUnavailable: 503,

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from fpserver.errors import FpserverError
+from fpserver.terms import MAX_USER_CHARS
 from fpserver.web.contract import Body, Reply, Wire, wire_of
 from fpserver.web.errors import RETRY_AFTER_S, status_of
 from fpserver.web.media import FORM, JSON, MSGPACK, NDJSON
@@ -21,6 +22,7 @@ PATH_PARAMETERS = {
     "track_id": {"type": "integer", "minimum": 1},
     "a": {"type": "integer", "minimum": 1},
     "b": {"type": "integer", "minimum": 1},
+    "user": {"type": "string", "minLength": 1, "maxLength": MAX_USER_CHARS},
     "batch_id": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
 }
 TEXT = """Identify a few noisy seconds of sound against a catalogue of recordings.
@@ -97,7 +99,10 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _body(body: Body) -> dict[str, Any]:
     schema: dict[str, Any] = {"description": body.text}
-    if body.schema is not None:
+    if body.schema is not None and body.instead is not None:
+        kinds = (body.schema, body.instead)
+        schema |= {"anyOf": [{"$ref": REF.format(name=kind.__name__)} for kind in kinds]}
+    elif body.schema is not None:
         schema |= {"$ref": REF.format(name=body.schema.__name__)}
         if body.media_type == NDJSON:
             schema |= {"description": f"{body.text}; the schema is one line's"}
@@ -149,6 +154,7 @@ def _components() -> dict[str, Any]:
     for route in ROUTES:
         wire = wire_of(route.handler)
         spoken |= {body.schema for body in wire.bodies if body.schema is not None}
+        spoken |= {body.instead for body in wire.bodies if body.instead is not None}
         spoken |= {reply.schema for reply in wire.replies.values() if reply.schema is not None}
     _, components = msgspec.json.schema_components(
         sorted(spoken, key=lambda kind: kind.__name__), ref_template=REF

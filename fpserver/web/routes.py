@@ -8,6 +8,7 @@ from fpserver.web.contract import Handler
 from fpserver.web.handlers import (
     additions,
     batches,
+    feedback,
     identify,
     ingest,
     maps,
@@ -15,6 +16,7 @@ from fpserver.web.handlers import (
     segments,
     similar,
     tracks,
+    users,
 )
 
 
@@ -56,6 +58,9 @@ ROUTES = (
         "Which moments are like this moment?",
     ),
     Route("POST", "/v1/map", maps.draw, "Similarity", "Lay tracks out in the plane"),
+    Route("POST", "/v1/feedback", feedback.take, "Feedback", "Somebody did something with a track"),
+    Route("GET", "/v1/users/{user}", users.read, "Feedback", "What is kept of a user?"),
+    Route("DELETE", "/v1/users/{user}", users.erase, "Feedback", "Erase what is kept of a user"),
     Route("GET", "/healthz", operations.healthz, "Operations", "Is the process alive?"),
     Route("GET", "/readyz", operations.readyz, "Operations", "Is it ready for clips?"),
     Route("GET", "/metrics", operations.prometheus, "Operations", "Metrics for Prometheus"),

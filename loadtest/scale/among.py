@@ -112,6 +112,7 @@ async def ask(index: Index, hearing: Hearing, config: Config) -> Said:
         backlog=cast(Backlog, nobody),
         undescribed=nobody,
         descriptions=nobody,
+        feedback=nobody,
         pool=cast(DspPool, nobody),
         maps=cast(MapPool, nobody),
     )
