@@ -19,6 +19,7 @@ from fpserver.terms import MAX_EVENT_ID_CHARS, MAX_USER_CHARS, FeedbackEvent, Fe
 
 AHEAD_S = 86400.0  # clocks differ, but not by more
 ID_BYTES = 12
+AT_ONCE = 1000  # events: what they cost the event loop between two waits is below a millisecond
 RATINGS = (1.0, 5.0)
 UNREAD = "unknown"  # kind of an event that is refused before its kind is known
 
@@ -95,6 +96,13 @@ async def take(services: Services, events: Sequence[FeedbackEvent]) -> list[Outc
     Raises:
         StoreUnavailable: some may be stored; repeat it.
     """
+    outcomes: list[Outcome] = []
+    for first in range(0, len(events), AT_ONCE):
+        outcomes += await _take(services, events[first : first + AT_ONCE])
+    return outcomes
+
+
+async def _take(services: Services, events: Sequence[FeedbackEvent]) -> list[Outcome]:
     missing = await services.tracks.missing({event.track_id for event in events})
     there = [event for event in events if event.track_id not in missing]
     new = iter(await services.feedback.put(there) if there else ())

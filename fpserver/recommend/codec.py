@@ -67,7 +67,7 @@ def history(packed: Sequence[bytes], *, first_user: int = 0) -> History:
     return History(
         user=user[order],
         track_id=events["track_id"].astype(np.int64),
-        kind=np.ascontiguousarray(events["kind"]),
+        kind=events["kind"].copy(),
         value=events["value"].astype(np.float32),
         at=events["at"].astype(np.float64),
     )

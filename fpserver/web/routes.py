@@ -70,10 +70,14 @@ ROUTES = (
 )
 
 
+ANY_USER = ("{user}", "{user:[^/]+}")  # aiohttp's own parameters hold no braces
+
+
 def register(app: web.Application) -> None:
     """Give the app its routes; what can be read can be asked for with HEAD, except a stream."""
     for route in ROUTES:
+        path = route.path.replace(*ANY_USER)
         if route.method == "GET" and route.handler is not batches.events:
-            app.router.add_get(route.path, route.handler)
+            app.router.add_get(path, route.handler)
         else:
-            app.router.add_route(route.method, route.path, route.handler)
+            app.router.add_route(route.method, path, route.handler)
