@@ -29,6 +29,7 @@ COMMANDS = (
     "export",
     "import",
     "import-metadata",
+    "import-feedback",
     "describe",
     "doctor",
     "demo",
@@ -242,6 +243,24 @@ def test_metadata_come_from_a_table_and_bad_rows_are_listed(
     assert (found["track_id"], found["tags"]) == (track["track_id"], "calm")
 
 
+def test_feedback_comes_from_a_table_also_while_a_server_runs(
+    server: Running, data: Path, music: Path, tmp_path: Path
+) -> None:
+    fpserver("ingest", music, "--data", data)
+    (track,) = _tracks("--data", data, "--q", "song-1", "--status", "indexed")
+    table = tmp_path / "events.csv"
+    table.write_text(f"user,track_id,kind\nann,{track['track_id']},like\nann,999999,like\n")
+    shown = fpserver("import-feedback", table, "--data", data)
+    assert shown.returncode == 1, shown.stderr
+    listed = f"1 bad rows, listed in {table}.bad.csv"
+    assert shown.stdout == f"2 rows: 1 taken, 0 there already; {listed}\n"
+    with urllib.request.urlopen(f"{server.address}/v1/users/ann") as answer:
+        (event,) = json.load(answer)["events"]
+    assert (event["track_id"], event["kind"]) == (track["track_id"], "like")
+    again = fpserver("import-feedback", table, "--data", data)
+    assert again.stdout == f"2 rows: 0 taken, 1 there already; {listed}\n"
+
+
 def test_the_table_of_tracks_shows_titles_as_they_are(server: Running, data: Path, tmp_path: Path) -> None:
     path = tmp_path / "[bold]loud.wav"
     song_file(tmp_path, 8).rename(path)
@@ -268,6 +287,7 @@ def test_doctor_is_content_and_names_what_is_wrong(server: Running, data: Path) 
         (["tracks", "--status", "lost"], {}, 2, "--status is 'lost', must be one of queued"),
         (["ingest", "/no/such/folder"], {}, 2, "/no/such/folder is neither a file nor a folder"),
         (["tracks", "--config", "/no/such/file"], {}, 2, "/no/such/file"),
+        (["import-feedback", "/no/such.csv"], {}, 2, "/no/such.csv cannot be read: No such file"),
         (["import-metadata", "/no/such.csv"], {}, 2, "/no/such.csv cannot be read: No such file"),
         (["identify", "/no/such/clip"], {}, 1, "/no/such/clip is not there"),
         (["tracks", "--server", "http://127.0.0.1:1"], {}, 3, "no answer from http://127.0.0.1:1"),

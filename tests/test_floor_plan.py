@@ -30,6 +30,7 @@ JOURNEYS = {
     "segments",
     "mapping",
     "feedback",
+    "feedback_table",
 }
 
 # place → what it may import besides itself

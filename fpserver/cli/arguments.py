@@ -169,6 +169,12 @@ def _cataloguing(commands: Any) -> None:
         "tabular.import_metadata",
         "change what tracks are called, from a CSV table",
     )
+    _table(
+        commands,
+        "import-feedback",
+        "tabular.import_feedback",
+        "take in what people did with tracks, from a CSV table",
+    )
     describe = _add(
         commands, "describe", "describing.run", "describe tracks whose descriptions lack something"
     )

@@ -1,4 +1,4 @@
-"""`import-metadata`: tables into the catalogue, with a bar that says how far it is."""
+"""`import-metadata`, `import-feedback`: tables into the store, with a bar that says how far it is."""
 
 import argparse
 import asyncio
@@ -9,6 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fpserver import feedback_table
 from fpserver.config import Config
 from fpserver.labelling import Counts, open_metadata
 from fpserver.labelling import import_metadata as read_in
@@ -69,4 +70,20 @@ def import_metadata(arguments: argparse.Namespace, config: Config) -> int:
         f"{counts.n_rows} rows: {counts.n_changed} changed their track, {counts.n_same} found it so; "
         f"{bad_rows(table)}"
     )
+    return 1 if counts.n_bad else 0
+
+
+def import_feedback(arguments: argparse.Namespace, config: Config) -> int:
+    """Keep what people did, as a table says; 1 when some rows were bad."""
+
+    async def read() -> feedback_table.Counts:
+        async with open_services(config, pool_processes=0) as services:
+            return await feedback_table.import_feedback(services, table, watch=bar.show)
+
+    with (
+        feedback_table.open_feedback(arguments.file, bad_rows=arguments.bad_rows) as table,
+        TableBar("import-feedback") as bar,
+    ):
+        counts = asyncio.run(read())
+    print(f"{counts.n_rows} rows: {counts.n_taken} taken, {counts.n_known} there already; {bad_rows(table)}")
     return 1 if counts.n_bad else 0
