@@ -150,6 +150,7 @@ async def _rated(lines: Sequence[bytes], how: str) -> dict[str, Any]:
             cpu_s = {kind: round(each - before[kind], 2) for kind, each in server.cpu_s_by_kind().items()}
             found = {
                 "how": how,
+                "load": round(os.getloadavg()[0], 1),
                 "seconds": round(seconds, 2),
                 "events_per_s": round(len(lines) / seconds),
                 "web_cpu_s": cpu_s["web"],
@@ -240,6 +241,7 @@ def _page(found: dict[str, Any]) -> str:
         "",
         *_table(found["rates"]),
         "",
+        "`load`: the machine's load average of the last minute, other work included. "
         "`slowest_healthz_ms`: the longest that another client waited for `GET /healthz` meanwhile. `events_there`: "
         "counted afterwards.",
         "",

@@ -11,7 +11,7 @@ from fpserver.web.schemas import MAX_PAGE, Answer, Request
 Moment = Annotated[float, Meta(ge=0)] | Annotated[datetime, Meta(tz=True)]
 
 
-class FeedbackIn(Request, frozen=True, kw_only=True):
+class FeedbackIn(Request, frozen=True, kw_only=True, gc=False):  # none in a cycle
     """What one user did with one track."""
 
     user: Annotated[

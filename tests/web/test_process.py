@@ -1,6 +1,7 @@
 """One web process, from listening to drained; and nothing in it stops the event loop."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -35,6 +36,16 @@ async def test_a_server_that_stops_ends_its_long_answers_first(config: Config, t
         assert b"event: done" not in await events.content.read()
         response = await waiting
         assert (response.status, (await response.json())["status"]) == (202, "queued")
+
+
+async def test_what_is_there_for_good_is_not_looked_through_for_garbage(
+    config: Config, tmp_path: Path
+) -> None:
+    gc.unfreeze()
+    config = config.with_values(redis={"data_dir": str(tmp_path / "data")}, web={"port": 0})
+    async with listening(config):
+        assert gc.get_freeze_count() > 10_000
+    gc.unfreeze()
 
 
 async def test_a_process_listens_until_sigterm_and_leaves_with_0(config: Config, tmp_path: Path) -> None:
