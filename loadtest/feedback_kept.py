@@ -114,10 +114,10 @@ def page(rows: list[dict[str, Any]]) -> list[str]:
     lines = [
         "## Kept, and read",
         "",
-        "A store filled directly; then read whole, page by page, as who trains a model does. `reader_grew_mb`: how "
-        "much the reader's peak memory rose; `slowest_ping_ms`: the longest that another connection of the reader's "
-        "process waited for the store meanwhile. A user with more than 512 events has a hash of another encoding "
-        "(`hash-max-listpack-entries`), which takes more.",
+        "A store filled directly (`put_per_s`, the making of the events included); then read whole, page by page, as "
+        "who trains a model does. `reader_grew_mb`: how much the reader's peak memory rose; `slowest_ping_ms`: the "
+        "longest that another connection of the reader's process waited for the store meanwhile. A user with more "
+        "than 512 events has a hash of another encoding (`hash-max-listpack-entries`), which takes more.",
         "",
         f"| {' | '.join(rows[0])} |",
         "|---" * len(rows[0]) + "|",

@@ -209,6 +209,7 @@ async def _killed(lines: Sequence[bytes], how: str, victim: str) -> dict[str, An
 
 
 def _kill(*pids: int) -> None:
+    assert pids, "there is nothing to kill"
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -19,6 +19,7 @@ from fpserver.thinking import think
 FUNCTIONS = files(__package__).joinpath("functions.lua").read_text(encoding="utf-8")
 MAX_PUT = 1000  # events per function call: about a millisecond of the server's time
 MAX_INLINE = 50  # events that are packed on the event loop
+MAX_INLINE_BYTES = 2**16  # of a history that is read on the event loop: 3,800 events, half a millisecond
 MAX_PAGE_USERS = 2000  # per function call
 MAX_PAGE_EVENTS = 20_000  # the same
 
@@ -56,7 +57,8 @@ class Feedback:
             StoreUnavailable: the shard did not answer.
         """
         (packed,) = await self._demand([self._call("history", user)])
-        return codec.history([packed])
+        few = len(packed) <= MAX_INLINE_BYTES
+        return codec.history([packed]) if few else await think(codec.history, [packed])
 
     async def events(self, user: str) -> list[FeedbackEvent]:
         """The same as events, newest first; those of one moment by their ids.

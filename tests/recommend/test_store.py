@@ -35,6 +35,7 @@ class TestFeedback:
         self, feedback: Feedback, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(store, "MAX_PUT", 40)
+        monkeypatch.setattr(store, "MAX_INLINE_BYTES", 30 * 17)
         model, n_new = Model(), 0
         given = events(rng, 900, n_users=20)
         for first, last in ((0, 1), (1, 30), (30, 500), (400, 900), (0, 900)):
