@@ -4,14 +4,13 @@ Whether a track is described is for the catalogue to say; what lies here of a tr
 """
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from fpserver.errors import StoreUnavailable
 from fpserver.similarity import codec, keys
 from fpserver.store.nodes import Call, Client, Nodes
+from fpserver.store.turns import turn
 from fpserver.terms import SEGMENTS, Description, Group, Moments, Vector
 
 
@@ -110,22 +109,13 @@ class Descriptions:
         """Note that an engine is no more."""
         await self._ask("SREM", keys.ENGINES, name)
 
-    @asynccontextmanager
-    async def turn(self, key: str, *, for_s: float) -> AsyncIterator[bool]:
+    def turn(self, key: str, *, for_s: float) -> AbstractAsyncContextManager[bool]:
         """Whether one is the one who does what `key` stands for, while the context lasts and at most `for_s`.
 
         Raises:
             StoreUnavailable: the store did not answer.
         """
-        token = secrets.token_hex(8).encode()
-        mine = await self._ask("SET", key, token, "NX", "PX", round(1000 * for_s)) is not None
-        try:
-            yield mine
-        finally:
-            if mine:
-                with suppress(StoreUnavailable):  # it expires
-                    if await self._ask("GET", key) == token:
-                        await self._ask("DEL", key)
+        return turn(self._nodes, key, for_s=for_s, timeout_s=self._timeout_s)
 
     def _call(self, track_id: int, command: str, *words: str | bytes) -> Call:
         key = keys.description(track_id, n_shards=self._n_shards)
