@@ -22,6 +22,7 @@
     ├── NotDescribed            a track is not described yet, or not by what was asked for
     ├── LengthsDiffer           two things cannot be compared, one is too long for the other
     ├── MapFailed               a map could not be computed within its limits
+    ├── TrainingFailed          a model could not be trained within its limits
     ├── TrackNotFound
     ├── BatchNotFound
     ├── UserNotFound
@@ -171,6 +172,12 @@ class MapFailed(FpserverError):
     """A map could not be computed within its limits."""
 
     code = "map_failed"
+
+
+class TrainingFailed(FpserverError):
+    """A model could not be trained within its limits."""
+
+    code = "training_failed"
 
 
 class TrackNotFound(FpserverError):

@@ -83,6 +83,18 @@ SIMILAR_VECTORS = Gauge(
 STOCKED_TRACKS = Gauge(
     "fpserver_stocked_tracks", "Tracks that can be recommended", multiprocess_mode="mostrecent"
 )
+TRAINED = Counter("fpserver_trained_total", "Trainings that ended, by status", ["status"])
+MODEL_TRAINED_TIMESTAMP = Gauge(
+    "fpserver_model_trained_timestamp_seconds",
+    "When the model that recommends was trained",
+    multiprocess_mode="mostrecent",
+)
+MODEL_TRACKS = Gauge(
+    "fpserver_model_tracks", "Tracks that the model that recommends knows", multiprocess_mode="mostrecent"
+)
+MODEL_BYTES = Gauge(
+    "fpserver_model_bytes", "Size of the model that recommends", multiprocess_mode="mostrecent"
+)
 INDEX_POSTINGS = Gauge("fpserver_index_postings", "Postings in the index", multiprocess_mode="mostrecent")
 STORE_BYTES = Gauge(
     "fpserver_store_bytes", "Memory used by the store's masters", multiprocess_mode="mostrecent"

@@ -13,6 +13,7 @@ from fpserver.index.store import Index
 from fpserver.map_pool import MapPool
 from fpserver.recommend.store import FUNCTIONS as RECOMMEND_FUNCTIONS
 from fpserver.recommend.store import Feedback
+from fpserver.recommend.models import Models
 from fpserver.similarity.store import Descriptions
 from fpserver.store.connect import Client, load_functions, open_store
 from fpserver.tracks.backlog import Backlog
@@ -33,6 +34,7 @@ class Services:
     undescribed: Undescribed
     descriptions: Descriptions
     feedback: Feedback
+    models: Models
     pool: DspPool
     maps: MapPool
 
@@ -70,6 +72,7 @@ async def open_services(config: Config, *, pool_processes: int) -> AsyncIterator
                 max_user_events=config.recommend.max_user_events,
                 timeout_s=config.redis.timeout_s,
             ),
+            models=Models(client, timeout_s=config.redis.timeout_s),
             pool=pool,
             maps=maps,
         )

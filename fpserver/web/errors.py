@@ -27,6 +27,7 @@ STATUS: Mapping[type[FpserverError], int] = {
     errors.NotDescribed: 409,
     errors.LengthsDiffer: 422,
     errors.MapFailed: 422,
+    errors.TrainingFailed: 500,  # nobody waits for it over HTTP
     errors.TrackNotFound: 404,
     errors.BatchNotFound: 404,
     errors.UserNotFound: 404,

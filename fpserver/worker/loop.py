@@ -4,7 +4,8 @@ Recordings are heard by as many lanes as there are decoding processes, and one m
 is written to the index. Fingerprints, which are heard already, have many lanes, so that they are written together.
 A lane holds one claim at a time; claims in hand are renewed, claims of workers that died are taken over, and
 deletes that somebody began are ended. Posting lists that have grown are sealed. Beside all that, indexed tracks are
-described (describer.py). The store may go away and come back: lanes wait, and lose nothing.
+described (describer.py), and the models that recommend are trained (trainer.py). The store may go away and come back:
+lanes wait, and lose nothing.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ from fpserver.learning import learn_if_grown
 from fpserver.services import Services
 from fpserver.terms import Claim
 from fpserver.worker.describer import Describer
+from fpserver.worker.trainer import Trainer
 
 log = structlog.get_logger()
 
@@ -86,6 +88,7 @@ class Worker:
             n_lanes = self.services.pool.n_processes + 1 + LIGHT_LANES
             lanes = [group.create_task(self._lane(stop)) for _ in range(n_lanes)]
             group.create_task(self._describer.run(stop))
+            group.create_task(Trainer(self.services).run(stop))
             log.info("worker.started", place=self.place, consumer=self.consumer, lanes=n_lanes)
             await stop.wait()
             await asyncio.wait(lanes, timeout=self.services.config.worker.drain_s)

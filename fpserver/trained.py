@@ -1,0 +1,106 @@
+"""The model that one web process recommends by: the one in force, within a moment.
+
+Always true: a model is unpacked whole, off the event loop, before it takes the place of the one that answers; who has
+begun with that one ends with it. What cannot be read changes nothing.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Self
+
+import structlog
+
+from fpserver import metrics
+from fpserver.errors import FpserverError
+from fpserver.recommend.model import Model, unpack
+from fpserver.services import Services
+from fpserver.thinking import think
+
+log = structlog.get_logger()
+
+AFTER_FAULT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """A model that answers."""
+
+    model: Model
+    version: str
+
+
+class Trained:
+    """The follower of one process; `async with` looks once, and follows until the end."""
+
+    def __init__(self, services: Services, *, unpack: Callable[[bytes], Model] = unpack) -> None:
+        self._services = services
+        self._unpack = unpack
+        self._in_force: InForce | None = None
+        self._refused = ""  # version that cannot be unpacked: it is not fetched again and again
+        self._ended = asyncio.Event()
+        self._following: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Begin to follow."""
+        self._following = asyncio.create_task(self._follow(), name="trained")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Follow no more."""
+        assert self._following is not None
+        self._ended.set()  # a client that is connecting may swallow a cancellation
+        self._following.cancel()
+        await asyncio.gather(self._following, return_exceptions=True)
+
+    @property
+    def in_force(self) -> InForce | None:
+        """The model that answers now; None: there is none yet."""
+        return self._in_force
+
+    async def catch_up(self) -> None:
+        """Let the model in force answer, if it is another.
+
+        Raises:
+            StoreUnavailable: the store does not answer, or has lost a part of the model; the one before answers.
+            InvalidRequest: it is of another version of this program; the same.
+        """
+        version = await self._services.models.version()
+        mine = "" if self._in_force is None else self._in_force.version
+        if version is None or version in (mine, self._refused):
+            return
+        found = await self._services.models.get()
+        if found is None:
+            return
+        version, packed = found
+        try:
+            model = await think(self._unpack, packed)
+        except Exception:
+            self._refused = version
+            raise
+        self._in_force = InForce(model=model, version=version)
+        log.info("trained.another_model", version=version, n_bytes=len(packed))
+        await self._measure()
+
+    async def _follow(self) -> None:
+        while not self._ended.is_set():
+            wait_s = self._services.config.recommend.follow_s
+            try:
+                await self.catch_up()
+            except FpserverError as error:
+                log.warning("trained.keeps_the_model_before", reason=error.message)
+                wait_s = max(wait_s, AFTER_FAULT_S)
+            except Exception:
+                log.exception("trained.fault")
+                wait_s = max(wait_s, AFTER_FAULT_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._ended.wait()
+
+    async def _measure(self) -> None:
+        standing = await self._services.models.standing()
+        metrics.MODEL_BYTES.set(standing.n_bytes)
+        if standing.figures is not None:
+            metrics.MODEL_TRAINED_TIMESTAMP.set(standing.figures.trained_at)
+            metrics.MODEL_TRACKS.set(standing.figures.n_tracks)
