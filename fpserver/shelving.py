@@ -63,9 +63,7 @@ async def held(services: Services, track_ids: Sequence[int], scales: Scales | No
         vectors = await services.descriptions.vectors(described, list(scales.groups))
     audio = await think(_audio_of, vectors, scales)
     return {
-        track_id: Held(
-            track=track, described=shelf.described(track_id, track.metadata, audio.get(track_id))
-        )
+        track_id: Held(track=track, described=shelf.described(track_id, track.metadata, audio.get(track_id)))
         for track_id, track in tracks.items()
     }
 
@@ -109,16 +107,19 @@ def _built(described: list[Described], scales: Scales | None) -> Shelf:
     return shelf.build(described, n_dimensions=n_dimensions(scales), scales=version)
 
 
-def _audio_of(
-    vectors: Mapping[int, Mapping[Group, Vector]], scales: Scales | None
-) -> dict[int, Vector]:
+def _audio_of(vectors: Mapping[int, Mapping[Group, Vector]], scales: Scales | None) -> dict[int, Vector]:
     """Audio vectors of those tracks that have all groups, by id."""
     if scales is None or not scales.groups:
         return {}
-    whole = [track_id for track_id, groups in vectors.items() if all(each in groups for each in scales.groups)]
+    whole = [
+        track_id for track_id, groups in vectors.items() if all(each in groups for each in scales.groups)
+    ]
     try:
         return _embedded(whole, vectors, scales)
-    except (InvalidRequest, ValueError):  # one is of another size, or holds what is no number: each for itself
+    except (
+        InvalidRequest,
+        ValueError,
+    ):  # one is of another size, or holds what is no number: each for itself
         audio: dict[int, Vector] = {}
         for track_id in whole:
             try:

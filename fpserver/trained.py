@@ -17,6 +17,7 @@ from fpserver.errors import FpserverError
 from fpserver.recommend.model import Model, unpack
 from fpserver.services import Services
 from fpserver.thinking import think
+from fpserver.training_job import NO_MODEL
 
 log = structlog.get_logger()
 
@@ -24,10 +25,10 @@ AFTER_FAULT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InForce:
+class _InForce:
     """A model that answers."""
 
-    model: Model
+    model: Model | None  # None: nobody has liked anything
     version: str
 
 
@@ -37,7 +38,7 @@ class Trained:
     def __init__(self, services: Services, *, unpack: Callable[[bytes], Model] = unpack) -> None:
         self._services = services
         self._unpack = unpack
-        self._in_force: InForce | None = None
+        self._in_force: _InForce | None = None
         self._refused = ""  # version that cannot be unpacked: it is not fetched again and again
         self._ended = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
@@ -55,9 +56,14 @@ class Trained:
         await asyncio.gather(self._following, return_exceptions=True)
 
     @property
-    def in_force(self) -> InForce | None:
+    def model(self) -> Model | None:
         """The model that answers now; None: there is none yet."""
-        return self._in_force
+        return None if self._in_force is None else self._in_force.model
+
+    @property
+    def version(self) -> str | None:
+        """Its version; None: nothing was ever trained."""
+        return None if self._in_force is None else self._in_force.version
 
     async def catch_up(self) -> None:
         """Let the model in force answer, if it is another.
@@ -75,11 +81,11 @@ class Trained:
             return
         version, packed = found
         try:
-            model = await think(self._unpack, packed)
+            model = await think(self._unpack, packed) if packed != NO_MODEL else None
         except Exception:
             self._refused = version
             raise
-        self._in_force = InForce(model=model, version=version)
+        self._in_force = _InForce(model=model, version=version)
         log.info("trained.another_model", version=version, n_bytes=len(packed))
         await self._measure()
 

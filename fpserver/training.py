@@ -47,11 +47,13 @@ def settings_of(config: Config) -> str:
     return f"{config.recommend.n_factors} factors, {config.recommend.n_neighbors} neighbours"
 
 
-def is_due(standing: Standing, *, n_changes: int, is_whole: bool, settings: str, every_s: float, now: float) -> bool:
+def is_due(
+    standing: Standing, *, n_changes: int, is_whole: bool, settings: str, every_s: float, now: float
+) -> bool:
     """Whether it is time to train.
 
     It is when somebody asks for it; and by the schedule, when feedback has changed since the model in force was
-    trained. Feedback that has doubled, or other settings, make the wait a twelfth. A model that is lost is not waited for.
+    trained. Feedback that has doubled, or other settings, make the wait a twelfth; a lost model is trained at once.
     """
     if standing.is_wanted:
         return True

@@ -7,15 +7,18 @@ from pathlib import Path
 from fpserver.config import RecommendConfig
 from fpserver.recommend import histories
 from fpserver.recommend.shelf import Shelf
-from fpserver.recommend.train import train
 
+NO_MODEL = b""  # of people none of whom has liked anything
 SEED = 0
 
 
 def train_model(folder: Path, shelf: Shelf, settings: RecommendConfig) -> tuple[bytes, int]:
-    """A packed model of the histories in a folder, and the most memory that this process has held, in bytes."""
-    packed = train(histories.read(folder), shelf, settings=settings, seed=SEED).pack()
-    return packed, peak_memory_bytes()
+    """A packed model of the history in a folder, and the most memory that this process has held, in bytes."""
+    from fpserver.recommend.train import Size, train  # noqa: PLC0415 – its libraries are for the child alone
+
+    size = Size(n_factors=settings.n_factors, n_neighbors=settings.n_neighbors)
+    model = train(histories.read(folder), shelf, size=size, seed=SEED)
+    return NO_MODEL if model is None else model.pack(), peak_memory_bytes()
 
 
 def peak_memory_bytes() -> int:

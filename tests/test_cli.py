@@ -31,6 +31,7 @@ COMMANDS = (
     "import-metadata",
     "import-feedback",
     "describe",
+    "train",
     "doctor",
     "demo",
 )

@@ -31,6 +31,9 @@ JOURNEYS = {
     "mapping",
     "feedback",
     "feedback_table",
+    "shelving",
+    "training",
+    "trained",
 }
 
 # place → what it may import besides itself
@@ -61,6 +64,7 @@ PLAN: dict[str, set[str]] = {
     "dsp_pool": {"dsp_child", "errors"},
     "hearing": TERMS | {"audio", "fingerprint"},
     "describing": TERMS | {"audio", "features", "fingerprint", "descriptors"},
+    "training_job": TERMS | {"recommend"},
     "map_pool": TERMS | {"dsp_child", "dsp_pool", "similarity"},
     "services": FOUNDATION
     | {"dsp_pool", "map_pool", "fingerprint", "index", "tracks", "store", "similarity", "recommend"},
@@ -77,12 +81,16 @@ PLAN: dict[str, set[str]] = {
             "similarity",
             "recommend",
             "dsp_pool",
+            "dsp_child",
+            "training_job",
         }
         | JOURNEYS,
     ),
     "exchange": FOUNDATION | PURE | JOURNEYS | {"services", "thinking", "tracks", "similarity"},
-    "worker": FOUNDATION | JOURNEYS | {"services"},
-    "web": FOUNDATION | JOURNEYS | {"services", "hearing", "thinking", "fingerprint", "tracks", "similarity"},
+    "worker": FOUNDATION | JOURNEYS | {"services", "training_job"},
+    "web": FOUNDATION
+    | JOURNEYS
+    | {"services", "hearing", "thinking", "fingerprint", "tracks", "similarity", "recommend"},
     "bulk": FOUNDATION | JOURNEYS | {"services", "tracks", "audio", "web", "worker"},
     "demo": FOUNDATION | {"audio", "dsp_pool", "bulk", "web", "run_folder", "words"},
     "child": FOUNDATION | {"services", "web", "worker"},

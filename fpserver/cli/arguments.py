@@ -185,7 +185,9 @@ def _cataloguing(commands: Any) -> None:
     describe.add_argument(
         "--processes", dest="worker_processes", type=int, metavar="N", help="decoding processes"
     )
-    for command in (ingest, tracks, remove, export, import_, describe):
+    train = _add(commands, "train", "training.run", "train the model that recommends")
+    train.add_argument("--leave", action="store_true", help="leave it to a worker, and return at once")
+    for command in (ingest, tracks, remove, export, import_, describe, train):
         command.set_defaults(quiet=True)
 
 

@@ -61,9 +61,14 @@ class Standing:
     n_bytes: int
     figures: Figures | None  # None: no model, or one that another version of this program has put there
     n_wanted: int  # how often training was ever asked for
-    is_wanted: bool  # since the last training began
+    n_served: int  # what that was when the training that ended last began
     is_training: bool
     failure: Failure | None  # of the training that ended last
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody has asked for training since the last one began."""
+        return self.n_wanted > self.n_served
 
 
 class Models:
@@ -156,18 +161,20 @@ class Models:
             n_bytes=int(n_bytes or 0),
             figures=_decoded(figures, Figures),
             n_wanted=int(wanted or 0),
-            is_wanted=int(wanted or 0) > int(served or 0),
+            n_served=int(served or 0),
             is_training=bool(training),
             failure=_decoded(failed, Failure),
         )
 
-    async def want(self) -> None:
+    async def want(self) -> int:
         """Ask for training: whoever trains does it as soon as it can, also when nothing is new.
+
+        It is done when `n_served` is what this returns, or more.
 
         Raises:
             StoreUnavailable: the store did not answer; repeat it.
         """
-        await self._ask("HINCRBY", keys.DEMAND, "wanted", 1)
+        return int(await self._ask("HINCRBY", keys.DEMAND, "wanted", 1))
 
     async def served(self, n_wanted: int, *, failure: Failure | None = None) -> None:
         """Note that a training has ended, and how; what was asked for when it began is done.

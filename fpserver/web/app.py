@@ -20,6 +20,7 @@ from fpserver.ingest import spool_dir
 from fpserver.search import prepare
 from fpserver.services import open_services
 from fpserver.stocking import Stock
+from fpserver.trained import Trained
 from fpserver.web import docs_page, openapi
 from fpserver.web.connection import Connection
 from fpserver.web.door import DOOR, Door
@@ -58,6 +59,15 @@ def create_app(config: Config) -> web.Application:
             await services.index.prepare()
             app[DOOR] = door = Door(
                 config=config, services=services, spool=spool, neighbourhood=neighbourhood, stock=stock
+            Trained(services) as trained,
+        ):
+            await services.index.prepare()
+            app[DOOR] = door = Door(
+                config=config,
+                services=services,
+                spool=spool,
+                neighbourhood=neighbourhood,
+                trained=trained,
             )
             door.idle.set()
             measuring = asyncio.create_task(_measure(door))

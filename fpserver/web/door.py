@@ -13,6 +13,7 @@ from fpserver.errors import Overloaded
 from fpserver.following import Neighbourhood
 from fpserver.services import Services
 from fpserver.stocking import Stock
+from fpserver.trained import Trained
 from fpserver.web.uploads import Patience, Spool
 
 
@@ -25,6 +26,7 @@ class Door:
     spool: Spool
     neighbourhood: Neighbourhood
     stock: Stock
+    trained: Trained
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set when long answers must come to an end
     n_clips: int = 0
     n_requests: int = 0

@@ -113,6 +113,7 @@ async def ask(index: Index, hearing: Hearing, config: Config) -> Said:
         undescribed=nobody,
         descriptions=nobody,
         feedback=nobody,
+        models=nobody,
         pool=cast(DspPool, nobody),
         maps=cast(MapPool, nobody),
     )
