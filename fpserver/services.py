@@ -11,9 +11,9 @@ from fpserver.fingerprint.stamp import stamp
 from fpserver.index.store import FUNCTIONS as INDEX_FUNCTIONS
 from fpserver.index.store import Index
 from fpserver.map_pool import MapPool
+from fpserver.recommend.models import Models
 from fpserver.recommend.store import FUNCTIONS as RECOMMEND_FUNCTIONS
 from fpserver.recommend.store import Feedback
-from fpserver.recommend.models import Models
 from fpserver.similarity.store import Descriptions
 from fpserver.store.connect import Client, load_functions, open_store
 from fpserver.tracks.backlog import Backlog

@@ -24,6 +24,7 @@ from fpserver.dsp_child import Purpose
 from fpserver.dsp_pool import DspPool
 from fpserver.errors import Overloaded, StoreUnavailable, TrainingFailed
 from fpserver.recommend import histories
+from fpserver.recommend.model import VERSION
 from fpserver.recommend.models import Failure, Figures, Standing
 from fpserver.recommend.shelf import Shelf
 from fpserver.services import Services
@@ -44,7 +45,8 @@ STALE_S = 86400.0  # a folder that is this much older than the longest training 
 
 def settings_of(config: Config) -> str:
     """What a model depends on besides feedback and catalogue: where it differs, another must be trained."""
-    return f"{config.recommend.n_factors} factors, {config.recommend.n_neighbors} neighbours"
+    recommend = config.recommend
+    return f"version {VERSION}, {recommend.n_factors} factors, {recommend.n_neighbors} neighbours"
 
 
 def is_due(

@@ -329,3 +329,21 @@ def _tracks(*arguments: str | Path) -> list[dict[str, object]]:
     shown = fpserver("tracks", "--json", *arguments)
     assert shown.returncode == 0, shown.stderr
     return [json.loads(line) for line in shown.stdout.splitlines()]
+
+
+def test_train_says_what_came_of_it_beside_a_running_server(server: Running, data: Path) -> None:
+    left = fpserver("train", "--data", data, "--leave")
+    assert (left.returncode, left.stdout) == (0, "asked for: the next worker that looks trains\n"), left
+    done = fpserver("train", "--data", data)
+    assert done.returncode == 0, done
+    assert done.stdout == "nobody likes anything yet: 0 events of 0 users\n"
+
+
+def test_a_training_that_breaks_its_limits_is_one_line(server: Running, data: Path) -> None:
+    failed = fpserver("train", "--data", data, FPSERVER_RECOMMEND__TRAIN_TIMEOUT_S="0.01")
+    if failed.returncode:  # else the server's own worker was first
+        assert failed.returncode == 1
+        assert re.fullmatch(
+            r"fpserver: training on 0 events of 0 users and \d tracks: training took longer than 0\.01 s, the limit",
+            failed.stderr.splitlines()[-1],
+        ), failed.stderr

@@ -50,7 +50,7 @@ def train(history: History, shelf: Shelf, *, size: Size, seed: int = 0) -> Model
 
 def _weights(history: History, shelf: Shelf, size: Size, seed: int, rng: np.random.Generator) -> Weights:
     """How much each signal counts."""
-    if not len(history):
+    if not len(history) or not len(shelf):
         return Weights()
     since = np.quantile(history.at, 1 - HELD_BACK)
     new = rng.random(len(shelf)) < PRETENDED_NEW

@@ -20,6 +20,7 @@ from fpserver.shelving import whole_shelf
 from fpserver.similarity.scales import unpack
 from fpserver.store.connect import Client
 from fpserver.terms import Description, Group, History
+from fpserver.trained import Trained
 from fpserver.training import is_due, train_if_due
 from tests.described import add_described
 from tests.opened import opened
@@ -128,6 +129,20 @@ async def test_the_child_gets_all_events_and_all_indexed_tracks(
     assert told["settings"] == services.config.recommend
     assert folders(services) == []
     assert not _alive(told["pid"])  # its memory went back with it
+
+
+async def test_a_real_model_is_trained_and_taken_up(services: Services, rng: np.random.Generator) -> None:
+    await services.feedback.put(events(await add_indexed(services, 30), n_users=40, n_each=9, rng=rng))
+    figures = await train_if_due(services)
+    assert figures is not None and figures.n_events == 360
+    trained = Trained(services)
+    await trained.catch_up()
+    if figures.n_tracks:
+        assert trained.model is not None and len(trained.model.track_id) == figures.n_tracks
+    first = await services.models.get()
+    await services.models.want()
+    await train_if_due(services)
+    assert await services.models.get() == first  # the same feedback gives the same bytes
 
 
 async def test_the_same_catalogue_gives_the_same_shelf_and_damaged_vectors_are_left_out(
