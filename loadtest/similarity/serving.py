@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -130,14 +131,20 @@ async def _fill(config: Config, real: Sequence[Mapping[Group, Vector]], n_tracks
 
 
 async def _put(services: Services, made: Sequence[Made], n_before: int) -> list[int]:
+    named = [Metadata(title=f"Made {n_before + i}", genre=each.genre) for i, each in enumerate(made)]
+    return await put_made(services, made, named)
+
+
+async def put_made(services: Services, made: Sequence[Made], named: Sequence[Metadata]) -> list[int]:
+    """Ids of made tracks, indexed and described now; no two may have one title."""
     offers = [
         Submission(
-            source=f"file:/made/{n_before + i}",
+            source=f"file:/made/{metadata.title}",
             place="made",
-            content_sha256=f"{n_before + i:064x}",
-            metadata=Metadata(title=f"Made {n_before + i}", genre=each.genre),
+            content_sha256=sha256(str(metadata.title).encode()).hexdigest(),
+            metadata=metadata,
         )
-        for i, each in enumerate(made)
+        for metadata in named
     ]
     ids = [each.track_id for each in await services.tracks.submit(offers, now=1.0)] if offers else []
 
