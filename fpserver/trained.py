@@ -16,7 +16,6 @@ from fpserver import metrics
 from fpserver.errors import FpserverError
 from fpserver.recommend.model import Model, unpack
 from fpserver.services import Services
-from fpserver.thinking import think
 from fpserver.training_job import NO_MODEL
 
 log = structlog.get_logger()
@@ -81,7 +80,7 @@ class Trained:
             return
         version, packed = found
         try:
-            model = await think(self._unpack, packed) if packed != NO_MODEL else None
+            model = await asyncio.to_thread(self._unpack, packed) if packed != NO_MODEL else None
         except Exception:
             self._refused = version
             raise

@@ -1,4 +1,4 @@
-"""A made-up crowd: who heard what, with the skew that people and music have. Simulated, for measuring size, not taste."""
+"""A made-up crowd: who heard what, with the skew that people and music have; to measure size with, not taste."""
 
 from dataclasses import dataclass
 
