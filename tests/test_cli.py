@@ -344,6 +344,6 @@ def test_a_training_that_breaks_its_limits_is_one_line(server: Running, data: Pa
     if failed.returncode:  # else the server's own worker was first
         assert failed.returncode == 1
         assert re.fullmatch(
-            r"fpserver: training on 0 events of 0 users and \d tracks: training took longer than 0\.01 s, the limit",
+            r"fpserver: training on 0 events of 0 users and \d+ tracks: training took longer than 0\.01 s, the limit",
             failed.stderr.splitlines()[-1],
         ), failed.stderr

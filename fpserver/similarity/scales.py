@@ -127,19 +127,6 @@ class Scales:
         searched: Vectors = mixed * np.sqrt(self._usual)
         return searched
 
-    def searched_all(self, vectors: Mapping[Group, Vectors]) -> Vectors:
-        """The same of many recordings, from what they are described by, all groups of each: (n, size).
-
-        Raises:
-            NotDescribed: a group that the catalogue has is missing.
-            InvalidRequest: as `embed`.
-        """
-        missing = [group.value for group in self.groups if group not in vectors]
-        if missing or not self.groups:
-            raise NotDescribed(f"not described by {', '.join(missing) or 'any group'}, all groups are needed")
-        embedded = [self.embed_all(group, vectors[group]) for group in self.groups]
-        return np.concatenate(embedded, axis=1) * np.sqrt(self._usual)
-
     def search_weights(self, mix: Mix) -> Vector | None:
         """By what squared differences of `searched` vectors are multiplied for a mix; None: as they are.
 

@@ -55,10 +55,6 @@ def create_app(config: Config) -> web.Application:
             open_services(config, pool_processes=pool_processes(config)) as services,
             Neighbourhood(services) as neighbourhood,
             Stock(services) as stock,
-        ):
-            await services.index.prepare()
-            app[DOOR] = door = Door(
-                config=config, services=services, spool=spool, neighbourhood=neighbourhood, stock=stock
             Trained(services) as trained,
         ):
             await services.index.prepare()
@@ -67,6 +63,7 @@ def create_app(config: Config) -> web.Application:
                 services=services,
                 spool=spool,
                 neighbourhood=neighbourhood,
+                stock=stock,
                 trained=trained,
             )
             door.idle.set()
