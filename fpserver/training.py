@@ -29,11 +29,11 @@ from fpserver.recommend.models import Failure, Figures, Standing
 from fpserver.recommend.shelf import Shelf
 from fpserver.services import Services
 from fpserver.shelving import whole_shelf
-from fpserver.training_job import train_model
+from fpserver.training_job import Learned, train_model
 
 log = structlog.get_logger()
 
-Job: TypeAlias = Callable[[Path, Shelf, RecommendConfig], tuple[bytes, int]]  # packed model, peak memory
+Job: TypeAlias = Callable[[Path, Shelf, RecommendConfig], Learned]
 
 TRAINING = Purpose(name="training", crash=TrainingFailed, late=TrainingFailed)
 LOWEST_PRIORITY = 19
@@ -134,7 +134,7 @@ async def _trained(services: Services, *, now: float, job: Job) -> Figures:
         read = time.perf_counter()
         what = f"training on {n_events} events of {n_users} users and {len(shelf)} tracks"
         log.info("training.began", n_events=n_events, n_users=n_users, n_tracks=len(shelf))
-        packed, peak_bytes = await _in_child(config, job, folder, shelf, what=what)
+        learned = await _in_child(config, job, folder, shelf, what=what)
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
     trained = time.perf_counter()
@@ -146,13 +146,16 @@ async def _trained(services: Services, *, now: float, job: Job) -> Figures:
         n_tracks=len(shelf),
         n_events=n_events,
         n_changes=n_changes,
-        peak_memory_bytes=peak_bytes,
+        training_cpu_s=learned.cpu_s,
+        peak_memory_bytes=learned.peak_memory_bytes,
         settings=settings_of(config),
     )
-    version = await services.models.put(packed, figures=figures)
+    version = await services.models.put(learned.packed, figures=figures)
     metrics.STAGE_SECONDS.labels("train", "read").observe(figures.reading_s)
     metrics.STAGE_SECONDS.labels("train", "recommend").observe(figures.training_s)
-    log.info("training.trained", version=version, n_bytes=len(packed), seconds=round(trained - start, 1))
+    log.info(
+        "training.trained", version=version, n_bytes=len(learned.packed), seconds=round(trained - start, 1)
+    )
     return figures
 
 
@@ -164,7 +167,7 @@ async def _written(services: Services, folder: Path) -> tuple[int, int]:
         return files.n_events, files.n_users
 
 
-async def _in_child(config: Config, job: Job, folder: Path, shelf: Shelf, *, what: str) -> tuple[bytes, int]:
+async def _in_child(config: Config, job: Job, folder: Path, shelf: Shelf, *, what: str) -> Learned:
     """The job's answer, from a process that is there for it alone: its memory goes back with it."""
     pool = DspPool(
         processes=1,

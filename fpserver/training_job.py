@@ -2,6 +2,8 @@
 
 import resource
 import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from fpserver.config import RecommendConfig
@@ -12,13 +14,27 @@ NO_MODEL = b""  # of people none of whom has liked anything
 SEED = 0
 
 
-def train_model(folder: Path, shelf: Shelf, settings: RecommendConfig) -> tuple[bytes, int]:
-    """A packed model of the history in a folder, and the most memory that this process has held, in bytes."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What came of a training, and what it took."""
+
+    packed: bytes  # the model, or NO_MODEL
+    cpu_s: float  # of the process that trained
+    peak_memory_bytes: int
+
+
+def train_model(folder: Path, shelf: Shelf, settings: RecommendConfig) -> Learned:
+    """A model of the history in a folder."""
     from fpserver.recommend.train import Size, train  # noqa: PLC0415 – its libraries are for the child alone
 
     size = Size(n_factors=settings.n_factors, n_neighbors=settings.n_neighbors)
     model = train(histories.read(folder), shelf, size=size, seed=SEED)
-    return NO_MODEL if model is None else model.pack(), peak_memory_bytes()
+    return learned(NO_MODEL if model is None else model.pack())
+
+
+def learned(packed: bytes) -> Learned:
+    """The same, with what this process has taken so far."""
+    return Learned(packed=packed, cpu_s=time.process_time(), peak_memory_bytes=peak_memory_bytes())
 
 
 def peak_memory_bytes() -> int:

@@ -324,7 +324,7 @@ process, one worker, the embedded store, and who asks, all on the same cores, wh
 | | |
 |---|---|
 | feedback and catalogue read | {model["reading_s"]:.1f} s |
-| trained | {model["training_s"]:.1f} s |
+| trained, with the lowest priority | {model["training_s"]:.1f} s; {model["training_cpu_s"]:.1f} s of a core |
 | from asking to the model in force | {found["whole_s"]} s |
 | most memory of the process that trains | {mib(model["peak_memory_bytes"])} |
 | most memory of the worker, before and after | {worker} |

@@ -36,6 +36,7 @@ class Figures:
     trained_at: float  # seconds since 1970; feedback and tracks are those of this moment
     reading_s: float
     training_s: float
+    training_cpu_s: float
     n_users: int
     n_tracks: int
     n_events: int

@@ -17,6 +17,7 @@ class ModelFigures(Answer, frozen=True, kw_only=True):
     trained_at: Annotated[str, Meta(description="what has happened since is not in it")]
     reading_s: Annotated[float, Meta(description="that reading feedback and catalogue took")]
     training_s: float
+    training_cpu_s: Annotated[float, Meta(description="of a core; training gives way to everything else")]
     n_users: int
     n_tracks: int
     n_events: int

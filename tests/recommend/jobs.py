@@ -14,10 +14,10 @@ import numpy as np
 from fpserver.config import RecommendConfig
 from fpserver.recommend import histories
 from fpserver.recommend.shelf import Shelf
-from fpserver.training_job import peak_memory_bytes
+from fpserver.training_job import Learned, learned
 
 
-def told(folder: Path, shelf: Shelf, settings: RecommendConfig) -> tuple[bytes, int]:
+def told(folder: Path, shelf: Shelf, settings: RecommendConfig) -> Learned:
     """What it was given."""
     history = histories.read(folder)
     document = {
@@ -32,7 +32,7 @@ def told(folder: Path, shelf: Shelf, settings: RecommendConfig) -> tuple[bytes, 
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "pid": os.getpid(),
     }
-    return pickle.dumps(document), peak_memory_bytes()
+    return learned(pickle.dumps(document))
 
 
 def what_was_told(packed: bytes) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def begun_in(data_dir: Path) -> Coroutine[Any, Any, int]:
     return wait()
 
 
-def slowly(folder: Path, shelf: Shelf, settings: RecommendConfig) -> tuple[bytes, int]:
+def slowly(folder: Path, shelf: Shelf, settings: RecommendConfig) -> Learned:
     """The same after a second; a file beside the folder says that it has begun, and in which process."""
     (folder.parent / "begun").write_text(str(os.getpid()))
     time.sleep(1.0)
@@ -71,13 +71,13 @@ def die(folder: Path, shelf: Shelf, settings: RecommendConfig) -> NoReturn:
     raise AssertionError("still alive")
 
 
-def eat(folder: Path, shelf: Shelf, settings: RecommendConfig) -> tuple[bytes, int]:
-    return bytes(int(np.ones(16 * 2**30, np.uint8).sum()) and 1), 0
+def eat(folder: Path, shelf: Shelf, settings: RecommendConfig) -> Learned:
+    return learned(bytes(int(np.ones(16 * 2**30, np.uint8).sum()) and 1))
 
 
 def stumble(folder: Path, shelf: Shelf, settings: RecommendConfig) -> NoReturn:
     raise ZeroDivisionError("a fault of ours")
 
 
-def nothing(folder: Path, shelf: Shelf, settings: RecommendConfig) -> tuple[bytes, int]:
-    return b"", 1
+def nothing(folder: Path, shelf: Shelf, settings: RecommendConfig) -> Learned:
+    return learned(b"")

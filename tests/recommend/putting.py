@@ -11,6 +11,7 @@ FIGURES = Figures(
     trained_at=1000.0,
     reading_s=1.0,
     training_s=2.0,
+    training_cpu_s=1.5,
     n_users=3,
     n_tracks=4,
     n_events=5,

@@ -51,6 +51,7 @@ async def test_a_model_is_told_with_its_figures(web: Web, door: Door) -> None:
         "trained_at": "1970-01-01T00:16:40.000Z",
         "reading_s": 1.0,
         "training_s": 2.0,
+        "training_cpu_s": 1.5,
         "n_users": 3,
         "n_tracks": 4,
         "n_events": 5,

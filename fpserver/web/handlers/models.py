@@ -61,6 +61,7 @@ def _figures(standing: Standing) -> ModelFigures | None:
         trained_at=moment(figures.trained_at),
         reading_s=figures.reading_s,
         training_s=figures.training_s,
+        training_cpu_s=figures.training_cpu_s,
         n_users=figures.n_users,
         n_tracks=figures.n_tracks,
         n_events=figures.n_events,
