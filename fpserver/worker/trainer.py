@@ -19,6 +19,7 @@ log = structlog.get_logger()
 
 LOOK_S = 2.0  # whether it is time
 AFTER_FAULT_S = 5.0
+CANCEL_S = 1.0
 
 
 class Trainer:
@@ -42,7 +43,9 @@ class Trainer:
         async with asyncio.TaskGroup() as group:
             following = group.create_task(self._follow(stop))
             await stop.wait()
-            following.cancel()
+            while not following.done():  # a client that is connecting may swallow a cancellation
+                following.cancel()
+                await asyncio.wait([following], timeout=CANCEL_S)
 
     async def _follow(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
