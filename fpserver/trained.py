@@ -64,6 +64,11 @@ class Trained:
         """Its version; None: nothing was ever trained."""
         return None if self._in_force is None else self._in_force.version
 
+    @property
+    def in_force(self) -> tuple[Model | None, str | None]:
+        """Both of one moment."""
+        return self.model, self.version
+
     async def catch_up(self) -> None:
         """Let the model in force answer, if it is another.
 

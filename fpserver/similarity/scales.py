@@ -124,7 +124,7 @@ class Scales:
         for group, place in self.slices.items():
             if group in embedded:
                 mixed[:, place] = embedded[group]
-        searched: Vectors = mixed * np.sqrt(self._usual)
+        searched: Vectors = mixed * np.sqrt(self.usual_weights)
         return searched
 
     def search_weights(self, mix: Mix) -> Vector | None:
@@ -133,11 +133,12 @@ class Scales:
         Raises:
             NotDescribed: the mix has a group that no track of the catalogue is described by.
         """
-        weights = self.weights(mix) / self._usual
+        weights = self.weights(mix) / self.usual_weights
         return None if np.allclose(weights, 1.0, rtol=1e-5) else weights.astype(np.float32)
 
     @property
-    def _usual(self) -> Vector:
+    def usual_weights(self) -> Vector:
+        """By what squared differences of each dimension of a mixed vector are multiplied, in the usual mix."""
         return self.weights(usual(self.groups))
 
     def similarity_of(self, distance: float, mix: Mix) -> float:

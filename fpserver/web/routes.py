@@ -14,6 +14,7 @@ from fpserver.web.handlers import (
     maps,
     models,
     operations,
+    recommendations,
     segments,
     similar,
     tracks,
@@ -62,6 +63,20 @@ ROUTES = (
     Route("POST", "/v1/feedback", feedback.take, "Feedback", "Somebody did something with a track"),
     Route("GET", "/v1/users/{user}", users.read, "Feedback", "What is kept of a user?"),
     Route("DELETE", "/v1/users/{user}", users.erase, "Feedback", "Erase what is kept of a user"),
+    Route(
+        "GET",
+        "/v1/users/{user}/recommendations",
+        recommendations.of_user,
+        "Recommendation",
+        "What next for this user?",
+    ),
+    Route(
+        "POST",
+        "/v1/recommendations",
+        recommendations.of_tracks,
+        "Recommendation",
+        "What next after these tracks?",
+    ),
     Route(
         "GET",
         "/v1/recommendations/model",

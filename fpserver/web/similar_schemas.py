@@ -1,5 +1,6 @@
 """What goes over the wire about likeness: filters, neighbours, pairs, matrices, segments, maps."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -53,13 +54,14 @@ class SieveIn(Filters, frozen=True, kw_only=True):
     album: Filter | None = None
     key: Key | None = None
 
-    def sieve(self) -> Sieve:
-        """The same as a term."""
+    def sieve(self, *, without: Iterable[int] = ()) -> Sieve:
+        """The same as a term, which these tracks do not pass either."""
         equal = {name: getattr(self, name) for name in EQUAL}
         return Sieve(
             equal={name: value for name, value in equal.items() if value is not None},
             ranges=self.ranges(),
             q=self.q,
+            without=frozenset(without),
         )
 
 

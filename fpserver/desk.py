@@ -1,0 +1,106 @@
+"""What one web process recommends with: its copy of the catalogue and the model in force, made ready to be asked.
+
+Making ready takes some hundred milliseconds for 100,000 tracks, on a thread, whenever one of the two has changed; who
+asks meanwhile is answered by what was ready before. What is asked belongs together: one value holds all of it.
+"""
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Self
+
+import structlog
+
+from fpserver.errors import FpserverError, Overloaded
+from fpserver.recommend.filling import Stocked
+from fpserver.recommend.model import Model
+from fpserver.recommend.ranking import Ranker, ranker
+from fpserver.services import Services
+from fpserver.stocking import Stock
+from fpserver.trained import Trained
+
+log = structlog.get_logger()
+
+SHARE = 0.1  # of the time that may be spent on making ready
+LOOK_S = 0.25  # a look costs nothing
+AFTER_FAULT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ready:
+    """A copy of the catalogue, a model, and both in one."""
+
+    stocked: Stocked
+    model: Model | None
+    version: str | None  # of the model
+    ranker: Ranker
+
+
+class Desk:
+    """Of one process; `async with` opens it, and keeps it ready until the end."""
+
+    def __init__(self, services: Services, stock: Stock, trained: Trained) -> None:
+        self.services = services
+        self.stock = stock
+        self._trained = trained
+        self._ready: Ready | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+        self._keeping = asyncio.create_task(self._keep_ready(), name="desk")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End."""
+        assert self._keeping is not None
+        self._ended.set()
+        self._keeping.cancel()
+        await asyncio.gather(self._keeping, return_exceptions=True)
+
+    @property
+    def ready(self) -> Ready:
+        """What is asked; ask once for all that must belong together.
+
+        Raises:
+            Overloaded: the copy of the catalogue is still being filled for the first time.
+        """
+        if self._ready is None:
+            raise Overloaded(
+                "what can be recommended is being made ready from the catalogue; try again in a moment"
+            )
+        return self._ready
+
+    async def make_ready(self) -> None:
+        """Take up what has changed, if anything has.
+
+        Raises:
+            Overloaded: the copy of the catalogue is still being filled for the first time.
+        """
+        stocked, (model, version) = self.stock.latest, self._trained.in_force
+        ready = self._ready
+        if ready is not None and ready.stocked is stocked and ready.version == version:
+            return
+        asked = await asyncio.to_thread(ranker, stocked.shelf, model)
+        self._ready = Ready(stocked=stocked, model=model, version=version, ranker=asked)
+
+    async def _keep_ready(self) -> None:
+        while not self._ended.is_set():
+            start = time.monotonic()
+            wait_s = LOOK_S
+            try:
+                await self.make_ready()
+                wait_s = max(wait_s, (time.monotonic() - start) / SHARE)
+            except Overloaded:
+                pass  # soon
+            except FpserverError as error:
+                log.warning("desk.waits", reason=error.message)
+                wait_s = AFTER_FAULT_S
+            except Exception:
+                log.exception("desk.fault")
+                wait_s = AFTER_FAULT_S
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._ended.wait()
