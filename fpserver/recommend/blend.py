@@ -29,8 +29,9 @@ class Signal(StrEnum):
     FACTORS = "factors"
     FACTORS_KNOWN = "factors_known"  # times how much is known of the person
     EXPECTED = "expected"  # as by factors, those that are expected of a track; times how little is known of the track
-    NEIGHBOURS = "neighbours"
-    NEIGHBOURS_LATELY = "neighbours_lately"  # of the last few
+    NEIGHBOURS = "neighbours"  # of what is liked, by likings
+    NEIGHBOURS_MET = "neighbours_met"  # of what was met, by meetings
+    NEIGHBOURS_LATELY = "neighbours_lately"  # of the last few, by meetings
     POPULAR = "popular"
     POPULAR_NEW = "popular_new"  # times how little is known of the person
     LATELY = "lately"  # popular in the last days of all that was learned from
@@ -45,6 +46,7 @@ COLLABORATIVE = (
     Signal.FACTORS,
     Signal.FACTORS_KNOWN,
     Signal.NEIGHBOURS,
+    Signal.NEIGHBOURS_MET,
     Signal.NEIGHBOURS_LATELY,
     Signal.POPULAR_NEW,
 )

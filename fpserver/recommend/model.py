@@ -26,7 +26,10 @@ class Model:
 
     track_id: TrackIds
     factors: Vectors  # (n_tracks, n_factors)
-    near: sparse.csr_array  # (n_tracks, n_tracks), how strongly each column is a neighbour of the row
+    near: (
+        sparse.csr_array
+    )  # (n_tracks, n_tracks), how strongly each column is a neighbour of the row, by likings
+    met_near: sparse.csr_array  # the same by meetings
     n_users: Vector  # people who liked each
     n_lately: Vector  # of these, in the newest tenth of all likings
     expectations: Expectations  # of (factors, log(1 + n_users))
@@ -38,9 +41,8 @@ class Model:
         arrays = {
             "track_id": self.track_id.astype("<i8"),
             "factors": self.factors.astype("<f4"),
-            "near_data": self.near.data.astype("<f2"),
-            "near_indices": self.near.indices.astype("<i4"),
-            "near_indptr": self.near.indptr.astype("<i8"),
+            **_near_arrays("near", self.near),
+            **_near_arrays("met_near", self.met_near),
             "n_users": self.n_users.astype("<f4"),
             "n_lately": self.n_lately.astype("<f4"),
             **{
@@ -79,8 +81,6 @@ def unpack(packed: bytes) -> Model:
 
 def _model(document: dict[str, Any]) -> Model:
     arrays = {name: _array(*told) for name, told in document["arrays"].items()}
-    n_tracks = len(arrays["track_id"])
-    near = (arrays["near_data"].astype(np.float32), arrays["near_indices"], arrays["near_indptr"])
     known = {signal.value: signal for signal in Signal}
     weights = {
         name: {known[signal]: weight for signal, weight in document["weights"][name].items()}
@@ -89,7 +89,8 @@ def _model(document: dict[str, Any]) -> Model:
     return Model(
         track_id=arrays["track_id"],
         factors=arrays["factors"],
-        near=sparse.csr_array(near, shape=(n_tracks, n_tracks)),
+        near=_near("near", arrays),
+        met_near=_near("met_near", arrays),
         n_users=arrays["n_users"],
         n_lately=arrays["n_lately"],
         expectations=Expectations(
@@ -103,6 +104,20 @@ def _model(document: dict[str, Any]) -> Model:
         ),
         weights=Weights(by_strategy=weights),
     )
+
+
+def _near_arrays(name: str, near: sparse.csr_array) -> dict[str, npt.NDArray[Any]]:
+    return {
+        f"{name}_data": near.data.astype("<f2"),
+        f"{name}_indices": near.indices.astype("<i4"),
+        f"{name}_indptr": near.indptr.astype("<i8"),
+    }
+
+
+def _near(name: str, arrays: dict[str, npt.NDArray[Any]]) -> sparse.csr_array:
+    n_tracks = len(arrays["track_id"])
+    parts = (arrays[f"{name}_data"].astype(np.float32), arrays[f"{name}_indices"], arrays[f"{name}_indptr"])
+    return sparse.csr_array(parts, shape=(n_tracks, n_tracks))
 
 
 def _array(dtype: str, shape: list[int], kept: bytes) -> npt.NDArray[Any]:

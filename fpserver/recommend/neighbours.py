@@ -1,36 +1,59 @@
-"""Who liked this also liked that: for each track the few that are liked by the same people, and how strongly.
+"""Who liked this also liked that: for each track the few that the same people like, or meet, and how strongly.
 
-Cosine between the columns of likings, damped for tracks that few people know; learned by implicit.
+Two kinds, since neither is better everywhere: the cosine of likings, damped for tracks that few people know; and BM25 of
+what was met at all, in which what everybody meets says little. Both are learned by implicit.
 """
 
 import numpy as np
-from implicit.nearest_neighbours import CosineRecommender
+from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, ItemItemRecommender
 from scipy import sparse
 
-SHRINK = 10.0  # people by which every overlap is held to be smaller than it looks
+SHRINK = 10.0  # people by which every overlap of likings is held to be smaller than it looks
 OWN = 1  # each track is its own nearest
+HIGH = 99.0  # the percentile of strengths of meeting that is made 1
 
 
-def learn(likings: sparse.csr_array, *, n_neighbors: int, n_threads: int = 1) -> sparse.csr_array:
-    """Track → its neighbours, (n_tracks, n_tracks), at most `n_neighbors` in a row, each above 0 and at most 1.
+def of_likings(likings: sparse.csr_array, *, n_neighbors: int, n_threads: int = 1) -> sparse.csr_array:
+    """Track → its neighbours by cosine, (n_tracks, n_tracks), at most `n_neighbors` in a row, each above 0, at most 1.
 
     Args:
         likings: (n_users, n_tracks), weights; those that are not above 0 do not count.
         n_neighbors: kept of each track.
         n_threads: that are used.
     """
-    liked = sparse.csr_matrix(
-        (np.maximum(likings.data, 0), likings.indices, likings.indptr), shape=likings.shape
-    )
-    liked.eliminate_zeros()
-    model = CosineRecommender(K=n_neighbors + OWN, num_threads=n_threads)
-    model.fit(liked, show_progress=False)
-    near = sparse.csr_array(model.similarity.tocsr())
+    liked = _above_zero(likings)
+    near = _others(CosineRecommender(K=n_neighbors + OWN, num_threads=n_threads), liked)
     known = np.bincount(liked.indices, minlength=liked.shape[1]).astype(np.float32)
     damping = np.sqrt(known / (known + SHRINK))
+    near.data *= np.repeat(damping, np.diff(near.indptr)) * damping[near.indices]
+    return near
+
+
+def of_meetings(met: sparse.csr_array, *, n_neighbors: int, n_threads: int = 1) -> sparse.csr_array:
+    """Track → its neighbours by BM25, (n_tracks, n_tracks), at most `n_neighbors` in a row, each above 0, mostly below 1.
+
+    Args:
+        met: (n_users, n_tracks), 1 for what was met, less for what is long ago.
+        n_neighbors: kept of each track.
+        n_threads: that are used.
+    """
+    near = _others(BM25Recommender(K=n_neighbors + OWN, num_threads=n_threads), _above_zero(met))
+    if near.nnz:
+        near.data /= np.float32(max(np.percentile(near.data, HIGH), 1e-9))
+    return near
+
+
+def _above_zero(matrix: sparse.csr_array) -> sparse.csr_matrix:
+    above = sparse.csr_matrix((np.maximum(matrix.data, 0), matrix.indices, matrix.indptr), shape=matrix.shape)
+    above.eliminate_zeros()
+    return above
+
+
+def _others(model: ItemItemRecommender, matrix: sparse.csr_matrix) -> sparse.csr_array:
+    """What the model finds, without each track itself."""
+    model.fit(matrix, show_progress=False)
+    near = sparse.csr_array(model.similarity.tocsr())
     rows = np.repeat(np.arange(near.shape[0]), np.diff(near.indptr))
-    data = near.data * damping[rows] * damping[near.indices]
-    others = (rows != near.indices) & (data > 0)
-    return sparse.csr_array(
-        (data[others].astype(np.float32), (rows[others], near.indices[others])), shape=near.shape
-    )
+    others = (rows != near.indices) & (near.data > 0)
+    data = near.data[others].astype(np.float32)
+    return sparse.csr_array((data, (rows[others], near.indices[others])), shape=near.shape)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from fpserver.recommend import content, factors
 from fpserver.recommend.blend import Signal, Weights
@@ -18,28 +19,49 @@ LATELY = 3  # last liked tracks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Learned:
-    """A model as it stands on a shelf: everything by slot."""
+class Neighbours:
+    """Who is near whom, by slot."""
 
-    factors: Vectors  # 0 for what nobody has heard
-    expected: Vectors  # factors, times `unheard`
-    gram: Vectors
     row: Slots  # of each slot in the model; NOWHERE: nobody has heard it
     starts: Slots  # of each row: where its neighbours begin; the next row's start is where they end
     near: Slots  # slots of neighbours; one behind the last for those that are not on the shelf
     strength: Vector
-    popular: Vector
-    lately: Vector
-    expected_popular: Vector  # times `unheard`
-    unheard: Vector  # 0..1
 
-    def neighbours_of(self, slot: int) -> tuple[Slots, Vector]:
+    def of(self, slot: int) -> tuple[Slots, Vector]:
         """(slots of a track's neighbours, how strong each is)."""
         row = int(self.row[slot])
         if row == NOWHERE:
             return self.near[:0], self.strength[:0]
         here = slice(int(self.starts[row]), int(self.starts[row + 1]))
         return self.near[here], self.strength[here]
+
+    def of_all(self, slots: Slots, weight: Vector) -> Vector:
+        """How strongly each track is a neighbour of these, (n_slots,)."""
+        found = [self.of(slot) for slot in slots.tolist()]
+        total: Reals = np.zeros(len(self.row) + 1)
+        if found:
+            near = np.concatenate([theirs for theirs, _ in found])
+            strength = np.concatenate([each * of for (_, each), of in zip(found, weight, strict=True)])
+            total = np.bincount(near, strength, minlength=len(total)).astype(np.float64)
+        told = np.zeros(len(self.row), np.float32)
+        there = np.flatnonzero(total[:-1] > 0)
+        told[there] = np.log1p(10 * total[there])
+        return told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Learned:
+    """A model as it stands on a shelf: everything by slot."""
+
+    factors: Vectors  # 0 for what nobody has heard
+    expected: Vectors  # factors, times `unheard`
+    gram: Vectors
+    by_likings: Neighbours
+    by_meetings: Neighbours
+    popular: Vector
+    lately: Vector
+    expected_popular: Vector  # times `unheard`
+    unheard: Vector  # 0..1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,14 +101,18 @@ def _placed(shelf: Shelf, model: Model) -> Learned:
         factors=np.ascontiguousarray(by_slot[:, :-3]),
         expected=np.ascontiguousarray(expected[:, :-1]),
         gram=factors.gram(model.factors),
-        row=row,
-        starts=model.near.indptr.astype(np.int64),
-        near=slot[model.near.indices],
-        strength=model.near.data,
+        by_likings=_neighbours(model.near, row, slot),
+        by_meetings=_neighbours(model.met_near, row, slot),
         popular=np.ascontiguousarray(by_slot[:, -3]),
         lately=np.ascontiguousarray(by_slot[:, -2]),
         expected_popular=np.ascontiguousarray(expected[:, -1]),
         unheard=unheard,
+    )
+
+
+def _neighbours(near: sparse.csr_array, row: Slots, slot: Slots) -> Neighbours:
+    return Neighbours(
+        row=row, starts=near.indptr.astype(np.int64), near=slot[near.indices], strength=near.data
     )
 
 
@@ -141,24 +167,11 @@ def _collaborative(learned: Learned, slots: Slots, likings: Likings) -> dict[Sig
     told[Signal.EXPECTED] = learned.expected @ factors.fold_in(known_of, signed[counting], learned.gram)
     told[Signal.FACTORS] = by_factors
     told[Signal.FACTORS_KNOWN] = by_factors * np.float32(known)
-    told[Signal.NEIGHBOURS] = _near(learned, liked, signed[counting])
-    newest = np.flatnonzero(signed > 0)
-    newest = newest[np.argsort(-likings.last_at[newest], kind="stable")][:LATELY]
-    told[Signal.NEIGHBOURS_LATELY] = _near(learned, slots[newest], np.ones(len(newest), np.float32))
-    return told
-
-
-def _near(learned: Learned, slots: Slots, weight: Vector) -> Vector:
-    """How strongly each track is a neighbour of these, (n_slots,)."""
-    found = [learned.neighbours_of(slot) for slot in slots.tolist()]
-    total: Reals = np.zeros(len(learned.row) + 1)
-    if found:
-        near = np.concatenate([theirs for theirs, _ in found])
-        strength = np.concatenate([each * of for (_, each), of in zip(found, weight, strict=True)])
-        total = np.bincount(near, strength, minlength=len(total)).astype(np.float64)
-    told = np.zeros(len(learned.row), np.float32)
-    there = np.flatnonzero(total[:-1] > 0)
-    told[there] = np.log1p(10 * total[there])
+    told[Signal.NEIGHBOURS] = learned.by_likings.of_all(liked, signed[counting])
+    newest = np.argsort(-likings.last_at, kind="stable")[: factors.MAX_LIKED]
+    told[Signal.NEIGHBOURS_MET] = learned.by_meetings.of_all(slots[newest], likings.met[newest])
+    newest = newest[signed[newest] > 0][:LATELY]
+    told[Signal.NEIGHBOURS_LATELY] = learned.by_meetings.of_all(slots[newest], likings.met[newest])
     return told
 
 

@@ -40,6 +40,7 @@ SPEAKS = {
     Signal.GENRE: Why.LIKE,
     Signal.TAGS: Why.LIKE,
     Signal.NEIGHBOURS: Why.PEOPLE,
+    Signal.NEIGHBOURS_MET: Why.PEOPLE,
     Signal.NEIGHBOURS_LATELY: Why.PEOPLE,
     Signal.FACTORS: Why.TASTE,
     Signal.FACTORS_KNOWN: Why.TASTE,
@@ -136,11 +137,10 @@ def _tags(shelf: Shelf, slot: int) -> Slots:
 def _near(ranker: Ranker, liked: _Liked, slots: Slots) -> Vectors:
     """How strongly each track is a neighbour of each that is liked, (len(slots), len(liked.slots))."""
     near = np.zeros((len(slots), len(liked.slots)), np.float32)
-    if ranker.learned is not None:
+    if ranker.learned is None:
+        return near
+    for neighbours in (ranker.learned.by_likings, ranker.learned.by_meetings):
         for column, slot in enumerate(liked.slots.tolist()):
-            theirs, strength = ranker.learned.neighbours_of(slot)
-            places = {other: place for place, other in enumerate(theirs.tolist())}
-            for row, other in enumerate(slots.tolist()):
-                if other in places:
-                    near[row, column] = strength[places[other]]
+            theirs, strength = neighbours.of(slot)
+            near[:, column] += ((theirs[None] == slots[:, None]) * strength[None]).sum(1)
     return near

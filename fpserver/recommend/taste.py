@@ -37,6 +37,9 @@ class Likings:
     track_id: TrackIds
     liking: npt.NDArray[np.float32]
     weight: npt.NDArray[np.float32]  # liking above 0, less for what is long ago
+    met: npt.NDArray[
+        np.float32
+    ]  # 1 for a track that was met at all, less for what is long ago; 0: a verdict against it
     disliked: npt.NDArray[np.bool_]  # a verdict against it
     last_at: Reals  # of the newest event, seconds since 1970
 
@@ -50,6 +53,7 @@ class Likings:
             track_id=self.track_id[which],
             liking=self.liking[which],
             weight=self.weight[which],
+            met=self.met[which],
             disliked=self.disliked[which],
             last_at=self.last_at[which],
         )
@@ -79,12 +83,13 @@ def likings(history: History) -> Likings:
     of_user = user[starts]
     newest = np.full(int(of_user[-1]) + 1, -np.inf)
     np.maximum.at(newest, of_user, last_at)
-    age = newest[of_user] - last_at
+    fresh = 0.5 ** ((newest[of_user] - last_at) / HALF_LIFE_S)
     return Likings(
         user=of_user,
         track_id=track_id[starts],
         liking=liking.astype(np.float32),
-        weight=(np.maximum(liking, 0) * 0.5 ** (age / HALF_LIFE_S)).astype(np.float32),
+        weight=(np.maximum(liking, 0) * fresh).astype(np.float32),
+        met=np.where(against, 0, fresh).astype(np.float32),
         disliked=against,
         last_at=last_at,
     )
@@ -112,6 +117,7 @@ def _none() -> Likings:
         track_id=np.empty(0, np.int64),
         liking=np.empty(0, np.float32),
         weight=np.empty(0, np.float32),
+        met=np.empty(0, np.float32),
         disliked=np.empty(0, np.bool_),
         last_at=np.empty(0),
     )

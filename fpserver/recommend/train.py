@@ -120,22 +120,24 @@ def _question(
 
 def _fit(history: History, shelf: Shelf, size: Size, seed: int, weights: Weights) -> Model | None:
     """A model of all events, with these weights."""
-    liked = likings(history)
-    liked = liked.taken(shelf.slots_of(liked.track_id) >= 0)
-    liked = liked.taken(liked.liking != 0)
-    positive = liked.liking > 0
+    known = likings(history)
+    known = known.taken(shelf.slots_of(known.track_id) >= 0)
+    positive = known.liking > 0
     if not positive.any():
         return None
-    track_id = np.unique(liked.track_id)
-    matrix = _matrix(liked, track_id)
-    vectors = factors.learn(matrix, n_factors=size.n_factors, seed=seed, n_threads=size.n_threads)
-    n_users = np.bincount(np.searchsorted(track_id, liked.track_id[positive]), minlength=len(track_id))
-    n_lately = _n_lately(liked.taken(positive), track_id)
+    track_id = np.unique(known.track_id)
+    signed = np.where(positive, known.weight, known.liking).astype(np.float32)
+    liked = _matrix(known, signed, track_id)
+    vectors = factors.learn(liked, n_factors=size.n_factors, seed=seed, n_threads=size.n_threads)
+    n_users = np.bincount(np.searchsorted(track_id, known.track_id[positive]), minlength=len(track_id))
+    n_lately = _n_lately(known.taken(positive), track_id)
     told = np.column_stack([vectors, np.log1p(n_users)]).astype(np.float32)
+    kept = {"n_neighbors": size.n_neighbors, "n_threads": size.n_threads}
     return Model(
         track_id=track_id,
         factors=vectors,
-        near=neighbours.learn(matrix, n_neighbors=size.n_neighbors, n_threads=size.n_threads),
+        near=neighbours.of_likings(liked, **kept),
+        met_near=neighbours.of_meetings(_matrix(known, known.met, track_id), **kept),
         n_users=n_users.astype(np.float32),
         n_lately=n_lately.astype(np.float32),
         expectations=expected.learn(shelf, shelf.slots_of(track_id), told, n_users.astype(np.float32)),
@@ -149,11 +151,13 @@ def _n_lately(liked: Likings, track_id: TrackIds) -> Vector:
     return np.bincount(rows, minlength=len(track_id)).astype(np.float32)
 
 
-def _matrix(liked: Likings, track_id: TrackIds) -> sparse.csr_array:
-    users, rows = np.unique(liked.user, return_inverse=True)
-    weight = np.where(liked.liking > 0, liked.weight, liked.liking).astype(np.float32)
-    columns = np.searchsorted(track_id, liked.track_id)
-    return sparse.csr_array((weight, (rows, columns)), shape=(len(users), len(track_id)))
+def _matrix(known: Likings, weight: Vector, track_id: TrackIds) -> sparse.csr_array:
+    """(n_users, n_tracks), without what weighs nothing."""
+    users, rows = np.unique(known.user, return_inverse=True)
+    columns = np.searchsorted(track_id, known.track_id)
+    matrix = sparse.csr_array((weight, (rows, columns)), shape=(len(users), len(track_id)))
+    matrix.eliminate_zeros()
+    return matrix
 
 
 def _taken(history: History, which: np.ndarray) -> History:
