@@ -17,6 +17,7 @@ from fpserver.recommend.filling import Stocked
 from fpserver.recommend.model import Model
 from fpserver.recommend.ranking import Ranker, ranker
 from fpserver.services import Services
+from fpserver.similarity.scales import Scales
 from fpserver.stocking import Stock
 from fpserver.trained import Trained
 
@@ -32,6 +33,7 @@ class Ready:
     """A copy of the catalogue, a model, and both in one."""
 
     stocked: Stocked
+    scales: Scales | None  # by which its sounds are compared
     model: Model | None
     version: str | None  # of the model
     ranker: Ranker
@@ -42,7 +44,7 @@ class Desk:
 
     def __init__(self, services: Services, stock: Stock, trained: Trained) -> None:
         self.services = services
-        self.stock = stock
+        self._stock = stock
         self._trained = trained
         self._ready: Ready | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -79,12 +81,12 @@ class Desk:
         Raises:
             Overloaded: the copy of the catalogue is still being filled for the first time.
         """
-        stocked, (model, version) = self.stock.latest, self._trained.in_force
+        stocked, scales, (model, version) = self._stock.latest, self._stock.scales, self._trained.in_force
         ready = self._ready
         if ready is not None and ready.stocked is stocked and ready.version == version:
             return
         asked = await asyncio.to_thread(ranker, stocked.shelf, model)
-        self._ready = Ready(stocked=stocked, model=model, version=version, ranker=asked)
+        self._ready = Ready(stocked=stocked, scales=scales, model=model, version=version, ranker=asked)
 
     async def _keep_ready(self) -> None:
         while not self._ended.is_set():

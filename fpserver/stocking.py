@@ -48,6 +48,7 @@ class Stock:
     def __init__(self, services: Services) -> None:
         self.services = services
         self._latest: Stocked | None = None
+        self.scales: Scales | None = None  # those that the sounds of the latest are made with
         self._copy: _Copy | None = None
         self._not_before = 0.0  # monotonic: when it is laid down again
         self._is_there = asyncio.Event()
@@ -146,6 +147,7 @@ class Stock:
     async def _lay_down(self, copy: _Copy) -> None:
         start = time.monotonic()
         self._latest = await asyncio.to_thread(copy.filling.laid_down)
+        self.scales = copy.scales
         copy.is_new = False
         end = time.monotonic()
         self._not_before = end + max(self.services.config.recommend.follow_s, (end - start) / SHARE)

@@ -22,7 +22,6 @@ from fpserver.recommend.reasons import Reason, Why, reasons
 from fpserver.recommend.shelf import Passes, Slots
 from fpserver.recommend.taste import Likings, likings
 from fpserver.similarity.mix import Mix
-from fpserver.similarity.scales import Scales
 from fpserver.terms import KINDS, FeedbackKind, Group, History, Sieve, Track, TrackStatus, Vector
 from fpserver.thinking import think
 
@@ -111,8 +110,7 @@ async def suggest(desk: Desk, wish: Wish) -> Suggestions:
     """
     ready, now = desk.ready, time.time()
     history = _none() if wish.user is None else await desk.services.feedback.history(wish.user)
-    scales = desk.stock.scales
-    choice = await think(_chosen, ready, scales, history, wish, now)
+    choice = await think(_chosen, ready, history, wish, now)
     named = {reason.because_of for each in choice.reasons for reason in each if reason.because_of}
     tracks = await desk.services.tracks.get([*dict.fromkeys([*choice.track_ids, *sorted(named)])])
     return Suggestions(
@@ -123,7 +121,7 @@ async def suggest(desk: Desk, wish: Wish) -> Suggestions:
     )
 
 
-def _chosen(ready: Ready, scales: Scales | None, history: History, wish: Wish, now: float) -> _Choice:
+def _chosen(ready: Ready, history: History, wish: Wish, now: float) -> _Choice:
     """Score all, choose some, say why."""
     shelf, taste = ready.ranker.shelf, likings(_with_wishes(history, wish, now))
     may = ready.stocked.passing(wish.sieve) & ~_barred(ready, taste, wish, now)
@@ -146,7 +144,7 @@ def _chosen(ready: Ready, scales: Scales | None, history: History, wish: Wish, n
         track_ids=shelf.track_id[slots].tolist(),
         scores=((scores[slots] - scores.mean()) / spread).tolist(),
         reasons=why,
-        alike=_alike(ready, scales, slots, why),
+        alike=_alike(ready, slots, why),
     )
 
 
@@ -171,7 +169,7 @@ def _barred(ready: Ready, taste: Likings, wish: Wish, now: float) -> Passes:
     if wish.again:
         barred = (taste.liking < 0) | taste.disliked | (taste.last_at > now - LATELY_S)
     slots = shelf.slots_of(taste.track_id[barred])
-    by_slot = shelf.track_id == 0
+    by_slot: Passes = shelf.track_id == 0
     by_slot[slots[slots >= 0]] = True
     return by_slot
 
@@ -190,11 +188,11 @@ def _standing(n_liked: int) -> Standing:
 
 
 def _alike(
-    ready: Ready, scales: Scales | None, slots: Slots, why: Sequence[Sequence[Reason]]
+    ready: Ready, slots: Slots, why: Sequence[Sequence[Reason]]
 ) -> dict[tuple[int, int], dict[Group, float]]:
     """By what groups tracks and the liked ones that their reasons name sound alike."""
-    shelf = ready.ranker.shelf
-    if scales is None or scales.version != shelf.scales:
+    shelf, scales = ready.ranker.shelf, ready.scales
+    if scales is None:
         return {}
     pairs = [
         (slot, reason.because_of)

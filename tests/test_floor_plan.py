@@ -34,6 +34,8 @@ JOURNEYS = {
     "shelving",
     "training",
     "trained",
+    "desk",
+    "suggest",
 }
 
 # place → what it may import besides itself

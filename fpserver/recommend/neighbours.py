@@ -1,7 +1,7 @@
 """Who liked this also liked that: for each track the few that the same people like, or meet, and how strongly.
 
-Two kinds, since neither is better everywhere: the cosine of likings, damped for tracks that few people know; and BM25 of
-what was met at all, in which what everybody meets says little. Both are learned by implicit.
+Two kinds, since neither is better everywhere: the cosine of likings, damped for tracks that few people know; and BM25
+of what was met at all, in which what everybody meets says little. Both are learned by implicit.
 """
 
 import numpy as np
@@ -30,7 +30,7 @@ def of_likings(likings: sparse.csr_array, *, n_neighbors: int, n_threads: int = 
 
 
 def of_meetings(met: sparse.csr_array, *, n_neighbors: int, n_threads: int = 1) -> sparse.csr_array:
-    """Track → its neighbours by BM25, (n_tracks, n_tracks), at most `n_neighbors` in a row, each above 0, mostly below 1.
+    """Track → its neighbours by BM25, (n_tracks, n_tracks), at most `n_neighbors` in a row, above 0, mostly below 1.
 
     Args:
         met: (n_users, n_tracks), 1 for what was met, less for what is long ago.

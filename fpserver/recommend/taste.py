@@ -39,7 +39,7 @@ class Likings:
     weight: npt.NDArray[np.float32]  # liking above 0, less for what is long ago
     met: npt.NDArray[
         np.float32
-    ]  # 1 for a track that was met at all, less for what is long ago; 0: a verdict against it
+    ]  # 1 for what was met at all, less for what is long ago; 0: a verdict against it
     disliked: npt.NDArray[np.bool_]  # a verdict against it
     last_at: Reals  # of the newest event, seconds since 1970
 

@@ -15,6 +15,7 @@ import structlog
 from aiohttp import web
 
 from fpserver.config import Config
+from fpserver.desk import Desk
 from fpserver.following import Neighbourhood
 from fpserver.ingest import spool_dir
 from fpserver.search import prepare
@@ -56,6 +57,7 @@ def create_app(config: Config) -> web.Application:
             Neighbourhood(services) as neighbourhood,
             Stock(services) as stock,
             Trained(services) as trained,
+            Desk(services, stock, trained) as desk,
         ):
             await services.index.prepare()
             app[DOOR] = door = Door(
@@ -63,8 +65,7 @@ def create_app(config: Config) -> web.Application:
                 services=services,
                 spool=spool,
                 neighbourhood=neighbourhood,
-                stock=stock,
-                trained=trained,
+                desk=desk,
             )
             door.idle.set()
             measuring = asyncio.create_task(_measure(door))

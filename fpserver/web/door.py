@@ -9,11 +9,10 @@ from aiohttp import web
 
 from fpserver import metrics
 from fpserver.config import Config
+from fpserver.desk import Desk
 from fpserver.errors import Overloaded
 from fpserver.following import Neighbourhood
 from fpserver.services import Services
-from fpserver.stocking import Stock
-from fpserver.trained import Trained
 from fpserver.web.uploads import Patience, Spool
 
 
@@ -25,8 +24,7 @@ class Door:
     services: Services
     spool: Spool
     neighbourhood: Neighbourhood
-    stock: Stock
-    trained: Trained
+    desk: Desk
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set when long answers must come to an end
     n_clips: int = 0
     n_requests: int = 0

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 from fpserver.terms import MAX_USER_CHARS
@@ -96,11 +97,13 @@ class RecommendationsRequest(Request, frozen=True, kw_only=True):
 
     track_ids: Annotated[
         list[TrackId], Meta(max_length=MAX_NAMED, description="to go on from: a track, a list, a playlist")
-    ] = []
+    ] = msgspec.field(default_factory=list)
     disliked: Annotated[
         list[TrackId], Meta(max_length=MAX_NAMED, description="not these, nor their like")
-    ] = []
-    exclude: Annotated[list[TrackId], Meta(max_length=MAX_NAMED, description="not these")] = []
+    ] = msgspec.field(default_factory=list)
+    exclude: Annotated[list[TrackId], Meta(max_length=MAX_NAMED, description="not these")] = msgspec.field(
+        default_factory=list
+    )
     user: Annotated[str, Meta(min_length=1, max_length=MAX_USER_CHARS, description="for whom")] | None = None
     filter: Annotated[SieveIn, Meta(description="only tracks that pass it")] | None = None
     k: Count = 10
@@ -154,7 +157,7 @@ class RecommendationsAnswer(Answer, frozen=True, kw_only=True):
     standing: Annotated[
         Literal["unknown", "new", "known"],
         Meta(
-            description="`unknown`: nothing that is liked is known, and the answer is a varied start; `new`: little is"
+            description="`unknown`: nothing that is liked is known, the answer is a varied start; `new`: little is"
         ),
     ]
     n_liked: int
