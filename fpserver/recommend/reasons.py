@@ -31,6 +31,7 @@ class Why(StrEnum):
     TASTE = "taste"  # it fits all that is liked, as others' likings go together
     POPULAR = "popular"
     NEW = "new"  # nobody has heard it yet
+    START = "start"  # nothing speaks for anything yet
 
 
 SPEAKS = {
@@ -77,9 +78,9 @@ def reasons(
     for place, slot in enumerate(slots.tolist()):
         for_it = {why: max(float(column[place]), 0.0) for why, column in speaks.items()}
         total = sum(for_it.values())
-        strongest = sorted(for_it, key=lambda why: (-for_it[why], why))[:MAX_REASONS]
-        shares = {why: for_it[why] / total if total else 0.0 for why in strongest or [Why.POPULAR]}
-        kept = [why for why in shares if shares[why] >= MIN_SHARE] or [next(iter(shares))]
+        strongest = [why for why in sorted(for_it, key=lambda why: (-for_it[why], why)) if for_it[why] > 0]
+        shares = {why: for_it[why] / total for why in strongest[:MAX_REASONS]} or {Why.START: 1.0}
+        kept = [why for why in shares if shares[why] >= MIN_SHARE] or strongest[:1]
         of = {Why.LIKE: alike[place], Why.PEOPLE: near[place]}
         found.append(
             [_reason(ranker.shelf, why, shares[why], slot, liked.slots, of.get(why)) for why in kept]

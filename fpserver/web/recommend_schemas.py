@@ -117,7 +117,7 @@ class RecommendationsRequest(Request, frozen=True, kw_only=True):
 class ReasonAnswer(Answer, frozen=True, kw_only=True):
     """Why a track is recommended."""
 
-    kind: Literal["like", "people", "taste", "popular", "new"]
+    kind: Literal["like", "people", "taste", "popular", "new", "start"]
     text: Annotated[str, Meta(description="for people, in English")]
     share: Annotated[float, Meta(description="of all that speaks for the track, 0..1")]
     track_id: Annotated[int | None, Meta(description="the liked track that it comes from")]

@@ -168,6 +168,7 @@ def _words(told: Told) -> str:
         Why.TASTE: "people with a taste like yours like this",
         Why.POPULAR: "many like this",
         Why.NEW: "new here: hardly anybody has heard this yet",
+        Why.START: "to begin with: something of everything",
     }[reason.why]
 
 
