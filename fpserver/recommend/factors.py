@@ -15,9 +15,9 @@ from threadpoolctl import threadpool_limits
 
 from fpserver.terms import Vector, Vectors
 
-REGULARIZATION = 0.05
+REGULARIZATION_A_USER, MAX_REGULARIZATION = 0.1, 30.0
 ITERATIONS = 15
-SURE = 2.0  # how much surer a liking of 1 is than no event at all
+SURE = 5.0  # how much surer a liking of 1 is than no event at all
 MAX_LIKED = 300  # tracks that a person's vector is solved from
 
 
@@ -43,7 +43,7 @@ def learn(likings: sparse.csr_array, *, n_factors: int, seed: int, n_threads: in
     )
     model = AlternatingLeastSquares(
         factors=n_factors,
-        regularization=REGULARIZATION,
+        regularization=regularization(likings.shape[0]),
         alpha=1.0,
         iterations=ITERATIONS,
         num_threads=n_threads,
@@ -54,9 +54,16 @@ def learn(likings: sparse.csr_array, *, n_factors: int, seed: int, n_threads: in
     return np.asarray(model.item_factors, np.float32)
 
 
-def gram(vectors: Vectors) -> Vectors:
+def regularization(n_users: int) -> float:
+    """λ: the more people there are, the more the events of each track are, against which it stands."""
+    return min(REGULARIZATION_A_USER * n_users, MAX_REGULARIZATION)
+
+
+def gram(vectors: Vectors, *, n_users: int) -> Vectors:
     """YᵀY + λI."""
-    return vectors.T @ vectors + REGULARIZATION * np.eye(vectors.shape[1], dtype=np.float32)
+    return vectors.T @ vectors + np.float32(regularization(n_users)) * np.eye(
+        vectors.shape[1], dtype=np.float32
+    )
 
 
 def fold_in(vectors: Vectors, weight: Vector, of_all: Vectors) -> Vector:

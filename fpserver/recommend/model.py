@@ -25,6 +25,7 @@ class Model:
     """Tracks that people know, in rows, ascending by id."""
 
     track_id: TrackIds
+    n_people: int  # who were learned from
     factors: Vectors  # (n_tracks, n_factors)
     near: (
         sparse.csr_array
@@ -56,6 +57,7 @@ class Model:
             "arrays": {name: [each.dtype.str, each.shape, each.tobytes()] for name, each in arrays.items()},
             "texts": {name: list(getattr(told, name)) for name in ("artists", "genres", "tag_names")},
             "scales": told.scales,
+            "n_people": self.n_people,
             "weights": {
                 name: {signal.value: weight for signal, weight in by.items()} for name, by in weights
             },
@@ -88,6 +90,7 @@ def _model(document: dict[str, Any]) -> Model:
     }
     return Model(
         track_id=arrays["track_id"],
+        n_people=document["n_people"],
         factors=arrays["factors"],
         near=_near("near", arrays),
         met_near=_near("met_near", arrays),

@@ -10,6 +10,7 @@ from scipy import sparse
 
 SHRINK = 10.0  # people by which every overlap of likings is held to be smaller than it looks
 OWN = 1  # each track is its own nearest
+SATURATION = 0.6  # BM25's K1: how much meeting a track again adds
 HIGH = 99.0  # the percentile of strengths of meeting that is made 1
 
 
@@ -33,11 +34,13 @@ def of_meetings(met: sparse.csr_array, *, n_neighbors: int, n_threads: int = 1) 
     """Track → its neighbours by BM25, (n_tracks, n_tracks), at most `n_neighbors` in a row, above 0, mostly below 1.
 
     Args:
-        met: (n_users, n_tracks), 1 for what was met, less for what is long ago.
+        met: (n_users, n_tracks), how often each track was met, less for what is long ago.
         n_neighbors: kept of each track.
         n_threads: that are used.
     """
-    near = _others(BM25Recommender(K=n_neighbors + OWN, num_threads=n_threads), _above_zero(met))
+    near = _others(
+        BM25Recommender(K=n_neighbors + OWN, K1=SATURATION, num_threads=n_threads), _above_zero(met)
+    )
     if near.nnz:
         near.data /= np.float32(max(np.percentile(near.data, HIGH), 1e-9))
     return near

@@ -100,7 +100,7 @@ def _placed(shelf: Shelf, model: Model) -> Learned:
     return Learned(
         factors=np.ascontiguousarray(by_slot[:, :-3]),
         expected=np.ascontiguousarray(expected[:, :-1]),
-        gram=factors.gram(model.factors),
+        gram=factors.gram(model.factors, n_users=model.n_people),
         by_likings=_neighbours(model.near, row, slot),
         by_meetings=_neighbours(model.met_near, row, slot),
         popular=np.ascontiguousarray(by_slot[:, -3]),
@@ -129,7 +129,7 @@ def signals(ranker: Ranker, likings: Likings) -> dict[Signal, Vector]:
 
 
 def _content(ranker: Ranker, slots: Slots, likings: Likings) -> dict[Signal, Vector]:
-    shelf, signed = ranker.shelf, np.where(likings.liking > 0, likings.weight, likings.liking)
+    shelf, signed = ranker.shelf, likings.signed
     told = {}
     if len(slots):
         told[Signal.ARTIST] = content.artist_scores(shelf, ranker.shares, slots, signed)
@@ -147,7 +147,7 @@ def _content(ranker: Ranker, slots: Slots, likings: Likings) -> dict[Signal, Vec
 
 
 def _collaborative(learned: Learned, slots: Slots, likings: Likings) -> dict[Signal, Vector]:
-    signed = np.where(likings.liking > 0, likings.weight, likings.liking)
+    signed, drawn = likings.signed, likings.drawn
     known = float((likings.weight > 0).sum())
     known /= known + KNOWN
     told = {
@@ -159,12 +159,12 @@ def _collaborative(learned: Learned, slots: Slots, likings: Likings) -> dict[Sig
     }
     if not len(slots):
         return told
-    counting = np.argsort(-np.abs(signed), kind="stable")[: factors.MAX_LIKED]
+    counting = np.argsort(-np.abs(drawn), kind="stable")[: factors.MAX_LIKED]
     liked = slots[counting]
-    vector = factors.fold_in(learned.factors[liked], signed[counting], learned.gram)
+    vector = factors.fold_in(learned.factors[liked], drawn[counting], learned.gram)
     by_factors = learned.factors @ vector
     known_of = learned.factors[liked] * (1 - learned.unheard[liked])[:, None] + learned.expected[liked]
-    told[Signal.EXPECTED] = learned.expected @ factors.fold_in(known_of, signed[counting], learned.gram)
+    told[Signal.EXPECTED] = learned.expected @ factors.fold_in(known_of, drawn[counting], learned.gram)
     told[Signal.FACTORS] = by_factors
     told[Signal.FACTORS_KNOWN] = by_factors * np.float32(known)
     told[Signal.NEIGHBOURS] = learned.by_likings.of_all(liked, signed[counting])

@@ -25,6 +25,8 @@ HEARD_FRACTION = 0.5  # a play of less was broken off
 BROKEN_OFF = 0.5
 MOST_BROKEN_OFF = 2.0
 VERDICT = 2.0
+MEETING = 0.5  # what having met a track at all is worth, beside liking it
+MANY = 10  # times of meeting a track, of which more say no more
 MIDDLE = 2.5  # a rating that says nothing; 3 is better than that, since people choose what they hear and rate
 _NUMBER = {kind: number for number, kind in enumerate(KINDS)}
 
@@ -37,14 +39,22 @@ class Likings:
     track_id: TrackIds
     liking: npt.NDArray[np.float32]
     weight: npt.NDArray[np.float32]  # liking above 0, less for what is long ago
-    met: npt.NDArray[
-        np.float32
-    ]  # 1 for what was met at all, less for what is long ago; 0: a verdict against it
+    met: npt.NDArray[np.float32]  # how often it was met, less for what is long ago; 0: a verdict against it
     disliked: npt.NDArray[np.bool_]  # a verdict against it
     last_at: Reals  # of the newest event, seconds since 1970
 
     def __len__(self) -> int:
         return len(self.track_id)
+
+    @property
+    def signed(self) -> npt.NDArray[np.float32]:
+        """The weight of what is liked, the liking of what is not."""
+        return np.where(self.liking > 0, self.weight, self.liking)
+
+    @property
+    def drawn(self) -> npt.NDArray[np.float32]:
+        """How much somebody is drawn to a track, by liking and by meeting it: what factors are learned from."""
+        return np.where(self.disliked, self.liking, self.weight + MEETING * self.met).astype(np.float32)
 
     def taken(self, which: npt.NDArray[np.bool_]) -> "Likings":
         """Some of them."""
@@ -89,7 +99,7 @@ def likings(history: History) -> Likings:
         track_id=track_id[starts],
         liking=liking.astype(np.float32),
         weight=(np.maximum(liking, 0) * fresh).astype(np.float32),
-        met=np.where(against, 0, fresh).astype(np.float32),
+        met=np.where(against, 0, np.minimum(ends - starts, MANY) * fresh).astype(np.float32),
         disliked=against,
         last_at=last_at,
     )

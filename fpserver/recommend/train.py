@@ -24,6 +24,7 @@ MAX_ASKED = 600  # questions from which weights are learned
 MOMENTS = 1  # at which each of some people is asked
 MAX_CANDIDATES = 2000  # tracks that each of them could have heard
 MIN_ASKED = 10
+MAX_NEIGHBORS, ENOUGH_NEIGHBORS = 400, 2_000_000  # where tracks are few, more neighbours are kept of each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,17 +127,18 @@ def _fit(history: History, shelf: Shelf, size: Size, seed: int, weights: Weights
     if not positive.any():
         return None
     track_id = np.unique(known.track_id)
-    signed = np.where(positive, known.weight, known.liking).astype(np.float32)
-    liked = _matrix(known, signed, track_id)
-    vectors = factors.learn(liked, n_factors=size.n_factors, seed=seed, n_threads=size.n_threads)
+    drawn = _matrix(known, known.drawn, track_id)
+    vectors = factors.learn(drawn, n_factors=size.n_factors, seed=seed, n_threads=size.n_threads)
     n_users = np.bincount(np.searchsorted(track_id, known.track_id[positive]), minlength=len(track_id))
     n_lately = _n_lately(known.taken(positive), track_id)
     told = np.column_stack([vectors, np.log1p(n_users)]).astype(np.float32)
-    kept = {"n_neighbors": size.n_neighbors, "n_threads": size.n_threads}
+    n_neighbors = max(size.n_neighbors, min(MAX_NEIGHBORS, ENOUGH_NEIGHBORS // len(track_id)))
+    kept = {"n_neighbors": n_neighbors, "n_threads": size.n_threads}
     return Model(
         track_id=track_id,
+        n_people=drawn.shape[0],
         factors=vectors,
-        near=neighbours.of_likings(liked, **kept),
+        near=neighbours.of_likings(_matrix(known, known.weight, track_id), **kept),
         met_near=neighbours.of_meetings(_matrix(known, known.met, track_id), **kept),
         n_users=n_users.astype(np.float32),
         n_lately=n_lately.astype(np.float32),
