@@ -1,18 +1,23 @@
 """How much each signal counts: learned from what people did next.
 
-A person's next track is the one with the largest Σ weight · signal, give or take: weights are those under which what
-was liked next is likeliest among everything there was (a conditional logit), drawn to weights that are assumed when
-nothing is learned. Signals come alone, and some once more times how much is known of the person or of the track, so
-that new people and new tracks are recommended by what there is.
+A signal is a number for each track; what it tells is how far a track stands above its mean, in units between its spread
+in this question and its usual one: so neither a question with loud signals nor one with faint ones is lost. A track's
+score is Σ (weight + weight for new people · newness) · signal; newness falls from 1 to 0 as more is known of who
+asks.
+
+Weights are those under which what was liked next is likeliest (a conditional logit) among those tracks that one signal
+or another holds likely: what nobody would have found says nothing of how to order what is found. They are drawn to 0 by
+as much as some hundred questions weigh, which levels out what a few people did by chance.
 
 McFadden, "Conditional Logit Analysis of Qualitative Choice Behavior", 1974.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import minimize
 
 from fpserver.terms import Vector, Vectors
@@ -27,97 +32,180 @@ class Signal(StrEnum):
     GENRE = "genre"
     TAGS = "tags"
     FACTORS = "factors"
-    FACTORS_KNOWN = "factors_known"  # times how much is known of the person
-    EXPECTED = "expected"  # as by factors, those that are expected of a track; times how little is known of the track
     NEIGHBOURS = "neighbours"  # of what is liked, by likings
     NEIGHBOURS_MET = "neighbours_met"  # of what was met, by meetings
     NEIGHBOURS_LATELY = "neighbours_lately"  # of the last few, by meetings
     POPULAR = "popular"
-    POPULAR_NEW = "popular_new"  # times how little is known of the person
     LATELY = "lately"  # popular in the last days of all that was learned from
-    EXPECTED_POPULAR = (
-        "expected_popular"  # how popular a track should be; times how little is known of the track
+    EXPECTED = (
+        "expected"  # as by factors, by those that are expected of a track; times how little is known of it
     )
+    EXPECTED_POPULAR = "expected_popular"  # how popular a track should be; times how little is known of it
     UNHEARD = "unheard"  # how little is known of the track
 
 
+SIGNALS = tuple(Signal)
 CONTENT = (Signal.SOUND, Signal.SOUND_MEAN, Signal.ARTIST, Signal.GENRE, Signal.TAGS)
 COLLABORATIVE = (
     Signal.FACTORS,
-    Signal.FACTORS_KNOWN,
     Signal.NEIGHBOURS,
     Signal.NEIGHBOURS_MET,
     Signal.NEIGHBOURS_LATELY,
-    Signal.POPULAR_NEW,
+    Signal.POPULAR,
 )
 STRATEGIES: Mapping[str, Sequence[Signal]] = {
     "content": CONTENT,
     "collaborative": COLLABORATIVE,
-    "hybrid": tuple(Signal),
+    "hybrid": SIGNALS,
 }
-ASSUMED = {
-    Signal.SOUND: 2.0,
-    Signal.SOUND_MEAN: 1.0,
+ASSUMED = {  # until something is learned
+    Signal.SOUND: 1.0,
+    Signal.SOUND_MEAN: 0.5,
     Signal.ARTIST: 0.5,
-    Signal.GENRE: 0.5,
+    Signal.GENRE: 0.3,
     Signal.TAGS: 0.3,
     Signal.FACTORS: 1.0,
-    Signal.EXPECTED: 1.0,
-    Signal.NEIGHBOURS: 1.0,
+    Signal.NEIGHBOURS: 0.5,
+    Signal.NEIGHBOURS_MET: 0.5,
     Signal.POPULAR: 0.3,
+    Signal.EXPECTED: 0.5,
 }
-SHRINK = (
-    3.0  # of squared differences from what is assumed, in standard deviations; the likelihood has weight 1
+SHRINK = 100.0  # of squared weights, beside the log-likelihood of all questions
+LIKELY = 100  # tracks that each signal holds likeliest
+FINDERS = (  # the signals that say which tracks are likely
+    Signal.SOUND,
+    Signal.FACTORS,
+    Signal.NEIGHBOURS,
+    Signal.NEIGHBOURS_MET,
+    Signal.POPULAR,
+    Signal.LATELY,
+    Signal.EXPECTED,
 )
+FLAT = 1e-9  # spread of a signal that tells nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weight:
+    """Of one signal."""
+
+    always: float
+    new: float = 0.0  # more, times newness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Weights:
-    """Of each signal, by strategy."""
+    """Of each signal, by strategy; and how far each spreads in the usual question."""
 
-    by_strategy: Mapping[str, Mapping[Signal, float]] = field(
-        default_factory=lambda: {
-            name: {signal: ASSUMED.get(signal, 0.0) for signal in signals}
-            for name, signals in STRATEGIES.items()
-        }
-    )
+    by_strategy: Mapping[str, Mapping[Signal, Weight]]
+    spreads: Mapping[Signal, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Question:
     """What somebody could have heard next, and what it was."""
 
-    signals: Vectors  # (n_tracks, n_signals), in the order of Signal
-    chosen: np.ndarray  # (n_tracks,), bool
+    signals: Vectors  # (n_tracks, n_signals), in the order of SIGNALS; 0 where a signal tells nothing
+    chosen: npt.NDArray[np.bool_]  # (n_tracks,)
+    newness: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a signal adds to a score: gain · (signal - mean)."""
+
+    gain: float
+    mean: float
+
+
+def assumed() -> Weights:
+    """Weights before anything is learned."""
+    return Weights(
+        by_strategy={
+            name: {signal: Weight(always=ASSUMED.get(signal, 0.0)) for signal in signals}
+            for name, signals in STRATEGIES.items()
+        },
+        spreads=dict.fromkeys(SIGNALS, 1.0),
+    )
+
+
+def parts(
+    weights: Weights, strategy: str, told: Mapping[Signal, Vector], *, newness: float
+) -> dict[Signal, Part]:
+    """What each signal adds, of those that tell anything."""
+    found = {}
+    for signal, weight in weights.by_strategy[strategy].items():
+        if signal in told:
+            mean, spread = float(told[signal].mean()), float(told[signal].std())
+            gain = weight.always + weight.new * newness
+            if spread > FLAT and gain:
+                found[signal] = Part(gain=gain / _unit(spread, weights.spreads[signal]), mean=mean)
+    return found
+
+
+def _unit(spread: float, usual: float) -> float:
+    return float(np.sqrt(spread * max(usual, FLAT)))
 
 
 def learn(questions: Sequence[Question]) -> Weights:
     """The weights under which what was chosen is likeliest."""
-    return Weights(by_strategy={name: _learn(questions, signals) for name, signals in STRATEGIES.items()})
+    spreads = np.mean([question.signals.std(0) for question in questions], axis=0)
+    likely = [_likely(question) for question in questions]
+    levelled = [
+        (_levelled(question.signals, spreads)[which], question.chosen[which], question.newness)
+        for question, which in zip(questions, likely, strict=True)
+        if question.chosen[which].any()
+    ]
+    return Weights(
+        by_strategy={name: _learn(levelled, signals) for name, signals in STRATEGIES.items()},
+        spreads=dict(zip(SIGNALS, spreads.tolist(), strict=True)),
+    )
 
 
-def _learn(questions: Sequence[Question], signals: Sequence[Signal]) -> dict[Signal, float]:
-    columns = [list(Signal).index(signal) for signal in signals]
-    assumed = np.array([ASSUMED.get(signal, 0.0) for signal in signals])
-    stacked = np.concatenate([question.signals[:, columns] for question in questions]).astype(np.float64)
-    scale = np.maximum(stacked.std(0), 1e-6)
-    stacked /= scale
-    starts = np.cumsum([0, *(len(question.chosen) for question in questions)])[:-1]
-    chosen = np.concatenate([question.chosen for question in questions])
-    n_chosen = np.add.reduceat(chosen, starts)
-    lengths = np.diff(np.append(starts, len(chosen)))
+def _likely(question: Question) -> npt.NDArray[np.bool_]:
+    """Tracks that one signal or another holds likely."""
+    likely = np.zeros(len(question.chosen), np.bool_)
+    k = min(LIKELY, len(likely))
+    for signal in FINDERS:
+        likely[np.argpartition(-question.signals[:, SIGNALS.index(signal)], k - 1)[:k]] = True
+    return likely
+
+
+def _levelled(signals: Vectors, usual: npt.NDArray[np.floating]) -> Vectors:
+    spread = signals.std(0)
+    unit = np.sqrt(spread * np.maximum(usual, FLAT))
+    return np.asarray(
+        np.where(spread > FLAT, (signals - signals.mean(0)) / np.maximum(unit, FLAT), 0), np.float32
+    )
+
+
+def _learn(
+    questions: Sequence[tuple[Vectors, npt.NDArray[np.bool_], float]], signals: Sequence[Signal]
+) -> dict[Signal, Weight]:
+    columns = [SIGNALS.index(signal) for signal in signals]
+    stacked = np.concatenate(
+        [np.hstack([told[:, columns], newness * told[:, columns]]) for told, _, newness in questions]
+    ).astype(np.float64)
+    chosen = np.concatenate([which for _, which, _ in questions])
+    lengths = np.array([len(which) for _, which, _ in questions])
+    starts = np.cumsum(np.append(0, lengths))[:-1]
+    n_chosen = np.add.reduceat(chosen.astype(np.int64), starts)
     of_chosen = (chosen / np.repeat(n_chosen, lengths)) @ stacked
+    units = np.maximum(stacked.std(0), FLAT)  # weights are compared as if all signals spread alike
 
-    def loss(scaled: Vector) -> tuple[float, Vector]:
-        scores = stacked @ scaled
-        peak = np.repeat(np.maximum.reduceat(scores, starts), lengths)
-        raised = np.exp(scores - peak)
+    def loss(weights: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        scores = stacked @ weights
+        peaks = np.maximum.reduceat(scores, starts)
+        raised = np.exp(scores - np.repeat(peaks, lengths))
         totals = np.add.reduceat(raised, starts)
-        share = raised / np.repeat(totals, lengths)
-        away = scaled - assumed * scale
-        value = float((np.log(totals) + np.maximum.reduceat(scores, starts)).sum() - of_chosen @ scaled)
-        slope = share @ stacked - of_chosen + 2 * SHRINK * away
-        return value + SHRINK * float(away @ away), slope
+        scaled = units * weights
+        value = (np.log(totals) + peaks).sum() - of_chosen @ weights + SHRINK * scaled @ scaled
+        slope = (raised / np.repeat(totals, lengths)) @ stacked - of_chosen + 2 * SHRINK * units * scaled
+        return float(value), slope
 
-    found = minimize(loss, assumed * scale, jac=True, method="L-BFGS-B", options={"maxiter": 200})
-    return {signal: float(weight) for signal, weight in zip(signals, found.x / scale, strict=True)}
+    found = minimize(
+        loss, np.zeros(2 * len(signals)), jac=True, method="L-BFGS-B", options={"maxiter": 200}
+    ).x
+    n = len(signals)
+    return {
+        signal: Weight(always=float(found[i]), new=float(found[n + i])) for i, signal in enumerate(signals)
+    }

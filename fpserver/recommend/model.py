@@ -1,7 +1,9 @@
 """What is learned from everybody's feedback. It holds nothing of any single person.
 
 {"version": 1, "arrays": {name: [dtype, shape, bytes] …}, "texts": {name: [text …]}, "scales": "…",
- "weights": {strategy: {signal: weight}}}      msgpack; numbers are little endian
+ "weights": {strategy: {signal: [always, new]}}, "spreads": {signal: spread}, "n_people": n}
+
+As msgpack; numbers are little endian.
 """
 
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from fpserver.errors import InvalidRequest
-from fpserver.recommend.blend import STRATEGIES, Signal, Weights
+from fpserver.recommend.blend import STRATEGIES, Signal, Weight, Weights
 from fpserver.recommend.expected import Expectations
 from fpserver.terms import TrackIds, Vector, Vectors
 
@@ -83,11 +85,14 @@ def unpack(packed: bytes) -> Model:
 
 def _model(document: dict[str, Any]) -> Model:
     arrays = {name: _array(*told) for name, told in document["arrays"].items()}
-    known = {signal.value: signal for signal in Signal}
     weights = {
-        name: {known[signal]: weight for signal, weight in document["weights"][name].items()}
+        name: {
+            Signal(signal): Weight(always=always, new=new)
+            for signal, (always, new) in document["weights"][name].items()
+        }
         for name in STRATEGIES
     }
+    spreads = {Signal(signal): spread for signal, spread in document["spreads"].items()}
     return Model(
         track_id=arrays["track_id"],
         n_people=document["n_people"],
@@ -105,7 +110,7 @@ def _model(document: dict[str, Any]) -> Model:
             **document["texts"],
             scales=document["scales"],
         ),
-        weights=Weights(by_strategy=weights),
+        weights=Weights(by_strategy=weights, spreads=spreads),
     )
 
 

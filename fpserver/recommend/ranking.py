@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from fpserver.recommend import content, factors
+from fpserver.recommend import blend, content, factors
 from fpserver.recommend.blend import Signal, Weights
 from fpserver.recommend.content import Shares, Sounds
 from fpserver.recommend.expected import FEW
@@ -14,7 +14,7 @@ from fpserver.recommend.shelf import NOWHERE, Shelf, Slots
 from fpserver.recommend.taste import Likings, Reals
 from fpserver.terms import Vector, Vectors
 
-KNOWN = 5.0  # likings of whom half is known
+KNOWN = 5.0  # tracks after which somebody is half as new
 LATELY = 3  # last liked tracks
 
 
@@ -81,7 +81,7 @@ def ranker(shelf: Shelf, model: Model | None) -> Ranker:
         shelf=shelf,
         shares=content.shares(shelf),
         sounds=content.sounds(shelf),
-        weights=Weights() if model is None else model.weights,
+        weights=blend.assumed() if model is None else model.weights,
         learned=None if model is None else _placed(shelf, model),
     )
 
@@ -116,8 +116,16 @@ def _neighbours(near: sparse.csr_array, row: Slots, slot: Slots) -> Neighbours:
     )
 
 
-def signals(ranker: Ranker, likings: Likings) -> dict[Signal, Vector]:
-    """What speaks for each track, (n_slots,) by signal; signals that say nothing of anything are left out."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Told:
+    """What speaks for each track, to one who asks."""
+
+    signals: dict[Signal, Vector]  # (n_slots,) each; without those that say nothing of anything
+    newness: float  # 1: nothing is known of who asks; towards 0: much is
+
+
+def signals(ranker: Ranker, likings: Likings) -> Told:
+    """What speaks for each track."""
     shelf = ranker.shelf
     slots = shelf.slots_of(likings.track_id)
     there = slots != NOWHERE
@@ -125,20 +133,20 @@ def signals(ranker: Ranker, likings: Likings) -> dict[Signal, Vector]:
     told = _content(ranker, slots, likings)
     if ranker.learned is not None:
         told |= _collaborative(ranker.learned, slots, likings)
-    return told
+    return Told(signals=told, newness=KNOWN / (KNOWN + int((likings.drawn > 0).sum())))
 
 
 def _content(ranker: Ranker, slots: Slots, likings: Likings) -> dict[Signal, Vector]:
-    shelf, signed = ranker.shelf, likings.signed
+    shelf, drawn = ranker.shelf, likings.drawn
     told = {}
     if len(slots):
-        told[Signal.ARTIST] = content.artist_scores(shelf, ranker.shares, slots, signed)
-        told[Signal.GENRE] = content.genre_scores(shelf, ranker.shares, slots, signed)
-        told[Signal.TAGS] = content.tag_scores(shelf, ranker.shares, slots, signed)
-    liked = np.flatnonzero((likings.weight > 0) & shelf.has_audio[slots])
+        told[Signal.ARTIST] = content.artist_scores(shelf, ranker.shares, slots, drawn)
+        told[Signal.GENRE] = content.genre_scores(shelf, ranker.shares, slots, drawn)
+        told[Signal.TAGS] = content.tag_scores(shelf, ranker.shares, slots, drawn)
+    liked = np.flatnonzero((drawn > 0) & shelf.has_audio[slots])
     if len(liked):
-        liked = liked[content.seeds(likings.weight[liked])]
-        weight = likings.weight[liked]
+        liked = liked[content.seeds(drawn[liked])]
+        weight = drawn[liked]
         alike = ranker.sounds.likeness(slots[liked])
         told[Signal.SOUND_MEAN] = (weight / weight.sum()) @ alike
         alike *= (weight / weight.max())[:, None]
@@ -148,11 +156,8 @@ def _content(ranker: Ranker, slots: Slots, likings: Likings) -> dict[Signal, Vec
 
 def _collaborative(learned: Learned, slots: Slots, likings: Likings) -> dict[Signal, Vector]:
     signed, drawn = likings.signed, likings.drawn
-    known = float((likings.weight > 0).sum())
-    known /= known + KNOWN
     told = {
         Signal.POPULAR: learned.popular,
-        Signal.POPULAR_NEW: learned.popular * np.float32(1 - known),
         Signal.LATELY: learned.lately,
         Signal.EXPECTED_POPULAR: learned.expected_popular,
         Signal.UNHEARD: learned.unheard,
@@ -162,11 +167,9 @@ def _collaborative(learned: Learned, slots: Slots, likings: Likings) -> dict[Sig
     counting = np.argsort(-np.abs(drawn), kind="stable")[: factors.MAX_LIKED]
     liked = slots[counting]
     vector = factors.fold_in(learned.factors[liked], drawn[counting], learned.gram)
-    by_factors = learned.factors @ vector
     known_of = learned.factors[liked] * (1 - learned.unheard[liked])[:, None] + learned.expected[liked]
     told[Signal.EXPECTED] = learned.expected @ factors.fold_in(known_of, drawn[counting], learned.gram)
-    told[Signal.FACTORS] = by_factors
-    told[Signal.FACTORS_KNOWN] = by_factors * np.float32(known)
+    told[Signal.FACTORS] = learned.factors @ vector
     told[Signal.NEIGHBOURS] = learned.by_likings.of_all(liked, signed[counting])
     newest = np.argsort(-likings.last_at, kind="stable")[: factors.MAX_LIKED]
     told[Signal.NEIGHBOURS_MET] = learned.by_meetings.of_all(slots[newest], likings.met[newest])
@@ -175,10 +178,9 @@ def _collaborative(learned: Learned, slots: Slots, likings: Likings) -> dict[Sig
     return told
 
 
-def score(ranker: Ranker, told: dict[Signal, Vector], strategy: str) -> Vector:
+def score(ranker: Ranker, told: Told, strategy: str) -> Vector:
     """Σ weight · signal, (n_slots,)."""
     total = np.zeros(len(ranker.shelf), np.float32)
-    for signal, weight in ranker.weights.by_strategy[strategy].items():
-        if weight and signal in told:
-            total += np.float32(weight) * told[signal]
+    for signal, part in blend.parts(ranker.weights, strategy, told.signals, newness=told.newness).items():
+        total += np.float32(part.gain) * (told.signals[signal] - np.float32(part.mean))
     return total

@@ -5,15 +5,15 @@ for the same thing is one reason; its share is that of all that speaks for the t
 them at the edge.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
+from fpserver.recommend import blend
 from fpserver.recommend.blend import Signal
 from fpserver.recommend.content import likeness
-from fpserver.recommend.ranking import Ranker
+from fpserver.recommend.ranking import Ranker, Told
 from fpserver.recommend.shelf import NOWHERE, Shelf, Slots
 from fpserver.recommend.taste import Likings
 from fpserver.terms import Vector, Vectors
@@ -44,10 +44,8 @@ SPEAKS = {
     Signal.NEIGHBOURS_MET: Why.PEOPLE,
     Signal.NEIGHBOURS_LATELY: Why.PEOPLE,
     Signal.FACTORS: Why.TASTE,
-    Signal.FACTORS_KNOWN: Why.TASTE,
     Signal.EXPECTED: Why.TASTE,
     Signal.POPULAR: Why.POPULAR,
-    Signal.POPULAR_NEW: Why.POPULAR,
     Signal.LATELY: Why.POPULAR,
     Signal.EXPECTED_POPULAR: Why.NEW,
     Signal.UNHEARD: Why.NEW,
@@ -66,9 +64,7 @@ class Reason:
     tags: tuple[str, ...] = ()  # that both have
 
 
-def reasons(
-    ranker: Ranker, told: Mapping[Signal, Vector], strategy: str, likings: Likings, slots: Slots
-) -> list[list[Reason]]:
+def reasons(ranker: Ranker, told: Told, strategy: str, likings: Likings, slots: Slots) -> list[list[Reason]]:
     """The reasons for each of some tracks, strongest first; at least one each."""
     speaks = _speaks(ranker, told, strategy, slots)
     liked = _liked(ranker, likings)
@@ -88,14 +84,13 @@ def reasons(
     return found
 
 
-def _speaks(ranker: Ranker, told: Mapping[Signal, Vector], strategy: str, slots: Slots) -> dict[Why, Vector]:
+def _speaks(ranker: Ranker, told: Told, strategy: str, slots: Slots) -> dict[Why, Vector]:
     """How much each kind of reason speaks for each of these tracks."""
     speaks: dict[Why, Vector] = {}
-    for signal, weight in ranker.weights.by_strategy[strategy].items():
-        if weight and signal in told:
-            part = weight * (told[signal][slots] - told[signal].mean())
-            why = SPEAKS[signal]
-            speaks[why] = speaks[why] + part if why in speaks else part
+    for signal, part in blend.parts(ranker.weights, strategy, told.signals, newness=told.newness).items():
+        adds = np.float32(part.gain) * (told.signals[signal][slots] - np.float32(part.mean))
+        why = SPEAKS[signal]
+        speaks[why] = speaks[why] + adds if why in speaks else adds
     return speaks
 
 

@@ -17,13 +17,13 @@ from fpserver.recommend.shelf import Shelf
 from fpserver.recommend.taste import Likings, Reals, likings
 from fpserver.terms import History, TrackIds, Vector
 
-HELD_BACK = 0.1  # newest share of events, from which weights are learned
+HELD_BACK = 0.2  # newest share of events, from which weights are learned
 PRETENDED_NEW = 0.1  # share of tracks that are new in the first training
 LATELY = 0.1  # newest share of events that say what is popular lately
 MAX_ASKED = 600  # questions from which weights are learned
 MOMENTS = 1  # at which each of some people is asked
 MAX_CANDIDATES = 2000  # tracks that each of them could have heard
-MIN_ASKED = 10
+MIN_ASKED = 30
 MAX_NEIGHBORS, ENOUGH_NEIGHBORS = 400, 2_000_000  # where tracks are few, more neighbours are kept of each
 
 
@@ -52,18 +52,18 @@ def train(history: History, shelf: Shelf, *, size: Size, seed: int = 0) -> Model
 def _weights(history: History, shelf: Shelf, size: Size, seed: int, rng: np.random.Generator) -> Weights:
     """How much each signal counts."""
     if not len(history) or not len(shelf):
-        return Weights()
+        return blend.assumed()
     since = np.quantile(history.at, 1 - HELD_BACK)
     new = rng.random(len(shelf)) < PRETENDED_NEW
     before = history.at < since
     slots = shelf.slots_of(history.track_id)
     early = _taken(history, before & ~((slots >= 0) & new[slots]))
-    model = _fit(early, shelf, size, seed, Weights())
+    model = _fit(early, shelf, size, seed, blend.assumed())
     if model is None:
-        return Weights()
+        return blend.assumed()
     there_since = _there_since(history, shelf)
     questions = _questions(history, since, ranker(shelf, model), there_since, rng)
-    return blend.learn(questions) if len(questions) >= MIN_ASKED else Weights()
+    return blend.learn(questions) if len(questions) >= MIN_ASKED else blend.assumed()
 
 
 def _there_since(history: History, shelf: Shelf) -> Reals:
@@ -114,9 +114,9 @@ def _question(
     told = signals(asked, before)
     columns = np.zeros((len(could), len(Signal)), np.float32)
     for i, signal in enumerate(Signal):
-        if signal in told:
-            columns[:, i] = told[signal][could]
-    return Question(signals=columns, chosen=np.isin(could, next_slots))
+        if signal in told.signals:
+            columns[:, i] = told.signals[signal][could]
+    return Question(signals=columns, chosen=np.isin(could, next_slots), newness=told.newness)
 
 
 def _fit(history: History, shelf: Shelf, size: Size, seed: int, weights: Weights) -> Model | None:
