@@ -70,7 +70,7 @@ ASSUMED = {  # until something is learned
     Signal.POPULAR: 0.3,
     Signal.EXPECTED: 0.5,
 }
-SHRINK = 100.0  # of squared weights, beside the log-likelihood of all questions
+SHRINK = 0.15  # of squared weights, beside the mean log-likelihood of a question
 LIKELY = 100  # tracks that each signal holds likeliest
 FINDERS = (  # the signals that say which tracks are likely
     Signal.SOUND,
@@ -190,6 +190,7 @@ def _learn(
     starts = np.cumsum(np.append(0, lengths))[:-1]
     n_chosen = np.add.reduceat(chosen.astype(np.int64), starts)
     of_chosen = (chosen / np.repeat(n_chosen, lengths)) @ stacked
+    shrink = SHRINK * len(questions)
     units = np.maximum(stacked.std(0), FLAT)  # weights are compared as if all signals spread alike
 
     def loss(weights: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
@@ -198,8 +199,8 @@ def _learn(
         raised = np.exp(scores - np.repeat(peaks, lengths))
         totals = np.add.reduceat(raised, starts)
         scaled = units * weights
-        value = (np.log(totals) + peaks).sum() - of_chosen @ weights + SHRINK * scaled @ scaled
-        slope = (raised / np.repeat(totals, lengths)) @ stacked - of_chosen + 2 * SHRINK * units * scaled
+        value = (np.log(totals) + peaks).sum() - of_chosen @ weights + shrink * scaled @ scaled
+        slope = (raised / np.repeat(totals, lengths)) @ stacked - of_chosen + 2 * shrink * units * scaled
         return float(value), slope
 
     found = minimize(

@@ -1,6 +1,6 @@
 """What is learned from everybody's feedback. It holds nothing of any single person.
 
-{"version": 1, "arrays": {name: [dtype, shape, bytes] …}, "texts": {name: [text …]}, "scales": "…",
+{"version": 2, "arrays": {name: [dtype, shape, bytes] …}, "texts": {name: [text …]}, "scales": "…",
  "weights": {strategy: {signal: [always, new]}}, "spreads": {signal: spread}, "n_people": n}
 
 As msgpack; numbers are little endian.
@@ -19,7 +19,7 @@ from fpserver.recommend.blend import STRATEGIES, Signal, Weight, Weights
 from fpserver.recommend.expected import Expectations
 from fpserver.terms import TrackIds, Vector, Vectors
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -11,7 +11,7 @@ from fpserver.recommend.content import Shares, Sounds
 from fpserver.recommend.expected import FEW
 from fpserver.recommend.model import Model
 from fpserver.recommend.shelf import NOWHERE, Shelf, Slots
-from fpserver.recommend.taste import Likings, Reals
+from fpserver.recommend.taste import Likings
 from fpserver.terms import Vector, Vectors
 
 KNOWN = 5.0  # tracks after which somebody is half as new
@@ -38,15 +38,12 @@ class Neighbours:
     def of_all(self, slots: Slots, weight: Vector) -> Vector:
         """How strongly each track is a neighbour of these, (n_slots,)."""
         found = [self.of(slot) for slot in slots.tolist()]
-        total: Reals = np.zeros(len(self.row) + 1)
-        if found:
-            near = np.concatenate([theirs for theirs, _ in found])
-            strength = np.concatenate([each * of for (_, each), of in zip(found, weight, strict=True)])
-            total = np.bincount(near, strength, minlength=len(total)).astype(np.float64)
-        told = np.zeros(len(self.row), np.float32)
-        there = np.flatnonzero(total[:-1] > 0)
-        told[there] = np.log1p(10 * total[there])
-        return told
+        if not found:
+            return np.zeros(len(self.row), np.float32)
+        near = np.concatenate([theirs for theirs, _ in found])
+        strength = np.concatenate([each * of for (_, each), of in zip(found, weight, strict=True)])
+        total = np.bincount(near, strength, minlength=len(self.row) + 1)[:-1]
+        return np.maximum(total, 0).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -174,7 +171,7 @@ def _collaborative(learned: Learned, slots: Slots, likings: Likings) -> dict[Sig
     newest = np.argsort(-likings.last_at, kind="stable")[: factors.MAX_LIKED]
     told[Signal.NEIGHBOURS_MET] = learned.by_meetings.of_all(slots[newest], likings.met[newest])
     newest = newest[signed[newest] > 0][:LATELY]
-    told[Signal.NEIGHBOURS_LATELY] = learned.by_meetings.of_all(slots[newest], likings.met[newest])
+    told[Signal.NEIGHBOURS_LATELY] = learned.by_likings.of_all(slots[newest], likings.met[newest])
     return told
 
 

@@ -17,11 +17,10 @@ from fpserver.recommend.shelf import Shelf
 from fpserver.recommend.taste import Likings, Reals, likings
 from fpserver.terms import History, TrackIds, Vector
 
-HELD_BACK = 0.2  # newest share of events, from which weights are learned
+HELD_BACK = 0.3  # newest share of events, from which weights are learned
 PRETENDED_NEW = 0.1  # share of tracks that are new in the first training
 LATELY = 0.1  # newest share of events that say what is popular lately
-MAX_ASKED = 600  # questions from which weights are learned
-MOMENTS = 1  # at which each of some people is asked
+MAX_ASKED = 600  # people from whose newest events weights are learned
 MAX_CANDIDATES = 2000  # tracks that each of them could have heard
 MIN_ASKED = 30
 MAX_NEIGHBORS, ENOUGH_NEIGHBORS = 400, 2_000_000  # where tracks are few, more neighbours are kept of each
@@ -83,10 +82,10 @@ def _questions(
     starts, ends = np.searchsorted(history.user, users), np.searchsorted(history.user, users, "right")
     questions: list[Question] = []
     for start, end in zip(starts, ends, strict=True):
-        theirs = _slice(history, start, end)
-        asked_of = (_question(theirs, since, asked, there_since, rng) for _ in range(MOMENTS))
-        questions += [question for question in asked_of if question is not None]
-        if len(questions) >= MAX_ASKED:
+        question = _question(_slice(history, start, end), since, asked, there_since, rng)
+        if question is not None:
+            questions.append(question)
+        if len(questions) == MAX_ASKED:
             break
     return questions
 
