@@ -11,10 +11,10 @@ import importlib
 import importlib.util
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from loadtest import report
 from loadtest.recommend import bootstrap, judge, tasks, tuning
@@ -24,8 +24,12 @@ from loadtest.recommend.listening import shares
 from loadtest.recommend.page import page
 from loadtest.recommend.plots import draw
 from loadtest.recommend.tasks import Task
+from loadtest.recommend.tuning import Made
 
+ANOTHER = 2  # seed of a population that nothing was chosen on
 OURS = "loadtest.recommend.ours"  # recommenders(task) → those of fpserver, the best one first
+
+Settings: TypeAlias = Sequence[tuple[Made, dict[str, Any]]]  # what makes a baseline, and with which settings
 
 
 def ours(task: Task) -> list[Recommender]:
@@ -35,33 +39,28 @@ def ours(task: Task) -> list[Recommender]:
     return list(importlib.import_module(OURS).recommenders(task))
 
 
-def run(task: Task) -> dict[str, Any]:
+def run(task: Task, settings: Settings) -> dict[str, Any]:
     """Everything found on one data set."""
     judged: list[Judged] = []
     costs: dict[str, float] = {}
-    settings: dict[str, dict[str, Any]] = {}
-    for each, its_settings in _asked(task):
+    for each in [*ours(task), *(made(**chosen) for made, chosen in settings)]:
         begun = time.process_time()
         judged.append(judge.judge(task.dataset, task.folds, each))
         costs[each.name] = time.process_time() - begun
-        settings[each.name] = its_settings
         print(each.name, f"{costs[each.name]:.1f} s", judged[-1].figures["ndcg"].value.mean(), flush=True)
+    truth = judge.judge_truth(task.dataset, task.folds)
     return {
         "name": task.dataset.name,
         "simulated": task.dataset.simulated,
         "shares": shares(task.dataset.history) if task.dataset.simulated else {},
         "n": _sizes(task),
-        "settings": settings,
+        "settings": {made(**chosen).name: chosen for made, chosen in settings},
+        "n_ours": len(judged) - len(settings),
         "cpu_s": costs,
         "recommenders": {each.name: _shown(each) for each in judged},
+        "truth": _shown(truth) if truth else None,
         "differences": {each.name: _differences(judged[0], each) for each in judged[1:]},
     }
-
-
-def _asked(task: Task) -> Iterator[tuple[Recommender, dict[str, Any]]]:
-    for each in ours(task):
-        yield each, {}
-    yield from tuning.chosen(task)
 
 
 def _sizes(task: Task) -> dict[str, Any]:
@@ -117,10 +116,11 @@ def main() -> None:
         "--cache", type=Path, default=Path(tempfile.gettempdir()) / "fpserver-loadtest-wheels"
     )
     arguments = parser.parse_args()
-    found = {
-        "machine": report.machine(),
-        "sets": [run(task) for task in (tasks.real(arguments.cache), tasks.made())],
-    }
+    sets = []
+    for task, others in ((tasks.real(arguments.cache), ()), (tasks.made(), (tasks.made(seed=ANOTHER),))):
+        settings = list(tuning.chosen(task))
+        sets += [run(each, settings) for each in (task, *others)]
+    found = {"machine": report.machine(), "sets": sets}
     report.write("recommend", found, page(found), out=arguments.out)
     draw(found, arguments.out)
 

@@ -49,13 +49,12 @@ def difference(ours: Values, theirs: Values, *, seed: int = 0) -> Interval:
 
 
 def ratio(ours: Values, theirs: Values, *, seed: int = 0) -> Interval:
-    """Mean of ours over mean of theirs, of the users who have both."""
+    """Mean of ours over mean of theirs, of the users who have both; samples where theirs is 0 are left out."""
     users, mine, other = np.intersect1d(ours.user, theirs.user, return_indices=True)
     if not len(users) or not theirs.value[other].any():
         return Interval(float("nan"), float("nan"), float("nan"))
     drawn = np.random.default_rng(seed).integers(len(users), size=(N_RESAMPLED, len(users)))
     above, below = ours.value[mine], theirs.value[other]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        resampled = above[drawn].mean(axis=1) / below[drawn].mean(axis=1)
-    low, high = np.nanquantile(resampled, (0.025, 0.975))
+    over, under = above[drawn].mean(axis=1), below[drawn].mean(axis=1)
+    low, high = np.quantile(over[under > 0] / under[under > 0], (0.025, 0.975))
     return Interval(float(above.mean() / below.mean()), float(low), float(high))

@@ -114,7 +114,7 @@ def simulate(*, n_users: int = 3000, n_tracks: int = 5000, n_artists: int = 400,
     world = _world(n_tracks, n_artists, rng)
     listeners = [_listener(world, n_artists, rng) for _ in range(n_users)]
     return Dataset(
-        name="simulated population",
+        name=f"Simulated population {seed}",
         simulated=True,
         history=listen(world, listeners, rng),
         artist=tuple(f"artist {each}" for each in world.artist),

@@ -73,9 +73,9 @@ def _questions(dataset: Dataset, *, at: float, until: float) -> Iterator[Questio
     numbers, first = users_of(history)
     for user, begin, end in zip(numbers, first, [*first[1:], len(history)], strict=True):
         times = history.at[begin:end]
-        split, stop = begin + np.searchsorted(times, (at, until))
+        split, stop = (int(begin + np.searchsorted(times, each)) for each in (at, until))
         middle = split + (stop - split) // 2
-        question = _question(dataset, int(user), begin=begin, split=split, middle=middle, stop=stop)
+        question = _question(dataset, int(user), begin=int(begin), split=split, middle=middle, stop=stop)
         if question is not None:
             yield question
 

@@ -43,12 +43,12 @@ GRIDS: tuple[tuple[Made, dict[str, tuple[Any, ...]]], ...] = (
 )
 
 
-def chosen(task: Task) -> Iterator[tuple[Recommender, dict[str, Any]]]:
-    """Each baseline with its best settings, and what they are."""
+def chosen(task: Task) -> Iterator[tuple[Made, dict[str, Any]]]:
+    """What makes each baseline, and its best settings."""
     for made, grid in GRIDS:
         settings = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
         best = max(settings, key=lambda each: _ndcg(task, made(**each))) if len(settings) > 1 else settings[0]
-        yield made(**best), best
+        yield made, best
 
 
 def _ndcg(task: Task, recommender: Recommender) -> float:

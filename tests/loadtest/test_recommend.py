@@ -1,5 +1,6 @@
 """What the evaluation of recommendation counts, splits and simulates."""
 
+import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from loadtest.recommend import (
     splits,
     tasks,
 )
+from loadtest.recommend.__main__ import run
 from loadtest.recommend.bootstrap import Values
 from loadtest.recommend.data import (
     Dataset,
@@ -30,6 +32,7 @@ from loadtest.recommend.data import (
     rows_of_length_one,
     users_of,
 )
+from loadtest.recommend.page import page
 
 PLAY, LIKE, RATING = (number(kind) for kind in (FeedbackKind.PLAY, FeedbackKind.LIKE, FeedbackKind.RATING))
 N_TRACKS = 6
@@ -394,3 +397,15 @@ def test_the_library_of_films_is_read_from_its_wheel(tmp_path: Path) -> None:
     assert found.genre == ("Animation", None)
     assert found.tags == ("Animation,Comedy,1990s,actor m.x", "actor m.x")  # m.y links nothing
     assert found.released_at.tolist() == [788918400.0, 0.0]
+
+
+def test_the_report_says_what_was_found_and_what_was_missed() -> None:
+    task = tasks.made(n_users=80, n_tracks=400, n_artists=30)
+    settings = [(baselines.Popularity, {"days": 30}), (baselines.Random, {})]
+    found = run(task, settings)
+    assert json.loads(json.dumps(found))["n"]["users"] == 80
+    text = page({"machine": "here", "sets": [found | {"n_ours": 1}]})
+    assert f"## {found['name']}" in text
+    assert "| popularity |" in text
+    assert "coverage is at least twice that of popularity" in text
+    assert "nan" not in text
