@@ -159,14 +159,20 @@ class ImplicitItems:
 
     kind: str = "bm25"  # bm25, tfidf, cosine
     n_neighbors: int = 50
+    k1: float = 1.2  # BM25's: above how much hearing more of a track counts little more
     counted: Counted = Counted.POSITIVE
     name: str = "implicit: item-item"
     _model: Any = None
     _popular: Reals = field(default_factory=lambda: np.zeros(0))
 
     def fit(self, dataset: Dataset, train: History, *, at: float) -> None:
-        made = {"bm25": BM25Recommender, "tfidf": TFIDFRecommender, "cosine": CosineRecommender}[self.kind]
-        self._model = made(K=self.n_neighbors + 1, num_threads=1)  # the nearest is the track itself
+        n = self.n_neighbors + 1  # the nearest is the track itself
+        if self.kind == "bm25":
+            self._model = BM25Recommender(K=n, K1=self.k1, num_threads=1)
+        else:
+            self._model = {"tfidf": TFIDFRecommender, "cosine": CosineRecommender}[self.kind](
+                K=n, num_threads=1
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ParameterWarning)  # of what the library hands to itself
             self._model.fit(
