@@ -5,7 +5,8 @@
 | file | answers |
 |---|---|
 | data.py | what a data set is |
-| movielens.py, simulated.py | the two there are |
+| movielens.py, simulated.py (world.py, listening.py) | the two there are |
+| tasks.py | the two with their folds |
 | splits.py | what is learned from, what is asked, what is right |
 | baselines.py, tuning.py | whom fpserver is compared with, and with which settings |
 | ours.py | fpserver's recommenders |

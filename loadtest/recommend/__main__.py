@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -61,6 +61,13 @@ def run(task: Task, settings: Settings) -> dict[str, Any]:
         "truth": _shown(truth) if truth else None,
         "differences": {each.name: _differences(judged[0], each) for each in judged[1:]},
     }
+
+
+def _told(chosen: Iterable[tuple[Made, dict[str, Any]]]) -> Iterator[tuple[Made, dict[str, Any]]]:
+    """The same; says what was chosen, since it takes long."""
+    for made, settings in chosen:
+        print("chosen:", made.__name__, settings, flush=True)
+        yield made, settings
 
 
 def _sizes(task: Task) -> dict[str, Any]:
@@ -118,7 +125,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sets = []
     for task, others in ((tasks.real(arguments.cache), ()), (tasks.made(), (tasks.made(seed=ANOTHER),))):
-        settings = list(tuning.chosen(task))
+        settings = list(_told(tuning.chosen(task)))
         sets += [run(each, settings) for each in (task, *others)]
     found = {"machine": report.machine(), "sets": sets}
     report.write("recommend", found, page(found), out=arguments.out)

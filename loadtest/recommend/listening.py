@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fpserver.terms import FeedbackKind, History
 from loadtest.recommend.data import DAY_S, Places, Reals, history_of, number
-from loadtest.recommend.simulated import N_DAYS, START_AT, Listener, World
+from loadtest.recommend.world import N_DAYS, START_AT, Listener, World
 
 SESSION_EVENTS = 7.0  # mean, geometric: half an hour
 TRACK_S = 240.0

@@ -20,7 +20,8 @@ used for nothing but this page.
 """
 SIMULATED = """
 **Simulated.** Tracks are points, listeners are one to three points, in a space that was made up; see
-[simulated.py](../recommend/simulated.py) and [listening.py](../recommend/listening.py) for every number and its reason.
+[simulated.py](../recommend/simulated.py), [world.py](../recommend/world.py) and
+[listening.py](../recommend/listening.py) for every number and its reason.
 Whoever models listeners as points is favoured by it. What came out: {shares}.
 """
 REAL = """

@@ -6,7 +6,7 @@ What settings are chosen on ends before the first reported fold begins, for ever
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.recommend import movielens, simulated, splits
+from loadtest.recommend import movielens, simulated, splits, world
 from loadtest.recommend.data import DAY_S, Dataset
 from loadtest.recommend.splits import Fold
 
@@ -39,8 +39,8 @@ def real(cache: Path) -> Task:
 def made(*, n_users: int = 3000, n_tracks: int = 5000, n_artists: int = 400, seed: int = 1) -> Task:
     """The simulated population: one moment, after three quarters of the time."""
     dataset = simulated.simulate(n_users=n_users, n_tracks=n_tracks, n_artists=n_artists, seed=seed)
-    until = simulated.learned_until()
-    chosen_at = simulated.START_AT + SIMULATED_CHOSEN_AT * simulated.N_DAYS * DAY_S
+    until = world.learned_until()
+    chosen_at = world.START_AT + SIMULATED_CHOSEN_AT * world.N_DAYS * DAY_S
     return Task(
         dataset=dataset,
         folds=(splits.fold(dataset, at=until),),
