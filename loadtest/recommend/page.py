@@ -26,8 +26,8 @@ Whoever models listeners as points is favoured by it. What came out: {shares}.
 """
 REAL = """
 Real ratings of films, which stand for tracks; directors for artists; tags are genres, decades and what a knowledge
-graph says. There is no sound. Five folds, since most people rated in one sitting. No package was found that carries
-real plays of music with times.
+graph (of a later day, without awards) says. There is no sound. Five folds, since most people rated in one sitting. No
+package was found that carries real plays of music with times.
 """
 RIGHT = (
     ("ndcg", "nDCG@10"),

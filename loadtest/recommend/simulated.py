@@ -7,9 +7,9 @@ them. Sound, tags and genre are known with noise; a listener is one to three pla
 The numbers are chosen for plausibility, with the reason beside each. One thing was changed after the baselines had
 been asked (and before fpserver's recommenders existed): at first, listeners chose from pages of tracks of all kinds,
 and what everybody hears predicted them better than any model did, while on real music it is far below (Steck,
-"Embarrassingly shallow autoencoders for sparse data", WWW 2019); now they choose from a shelf that suits them. What
-comes out (shares of skips, of repeats, …) is stated in the report. It remains a simulation: real people are
-not points in a space, and whoever models users as points in a space is favoured by it.
+"Embarrassingly shallow autoencoders for sparse data", WWW 2019); now they choose from a shelf that suits them, and skip
+a little more. What comes out (shares of skips, of repeats, …) is stated in the report. It remains a simulation: real
+people are not points in a space, and whoever models users as points in a space is favoured by it.
 """
 
 import numpy as np

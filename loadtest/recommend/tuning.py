@@ -3,7 +3,7 @@
 Every setting of a small grid is tried; the best one is reported with.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
@@ -63,6 +63,20 @@ def chosen(task: Task) -> Iterator[tuple[Made, dict[str, Any]]]:
         settings = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
         best = max(settings, key=lambda each: _ndcg(task, made(**each))) if len(settings) > 1 else settings[0]
         yield made, best
+
+
+def again(settings: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[Made, dict[str, Any]]]:
+    """The same from an earlier report, by the names of the baselines.
+
+    Raises:
+        KeyError: a baseline is not in the report.
+    """
+    for made, grid in GRIDS:
+        first = {name: values[0] for name, values in grid.items()}
+        found = dict(settings[made(**first).name])
+        if "counted" in found:
+            found["counted"] = Counted(found["counted"])
+        yield made, found
 
 
 def _ndcg(task: Task, recommender: Recommender) -> float:

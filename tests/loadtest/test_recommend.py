@@ -19,6 +19,7 @@ from loadtest.recommend import (
     simulated,
     splits,
     tasks,
+    tuning,
 )
 from loadtest.recommend.__main__ import run
 from loadtest.recommend.bootstrap import Values
@@ -409,3 +410,9 @@ def test_the_report_says_what_was_found_and_what_was_missed() -> None:
     assert "| popularity |" in text
     assert "coverage is at least twice that of popularity" in text
     assert "nan" not in text
+
+
+def test_settings_are_taken_from_an_earlier_report() -> None:
+    chosen = [(made, {name: values[-1] for name, values in grid.items()}) for made, grid in tuning.GRIDS]
+    written = json.loads(json.dumps({made(**each).name: each for made, each in chosen}))
+    assert list(tuning.again(written)) == chosen
