@@ -59,7 +59,9 @@ def _set(found: Found) -> str:
     parts = [f"\n## {found['name']}\n", _about(found), _sizes(found["n"]["folds"])]
     if found["n_ours"]:
         parts.append(_aims(found))
-    parts += [_table("How often right", found, RIGHT), _differences(found)]
+    parts.append(_table("How often right", found, RIGHT))
+    if found["n_ours"]:
+        parts.append(_differences(found))
     parts += [_beyond(found), _cold(found), _curve(found), _settings(found)]
     return "".join(parts)
 
@@ -105,11 +107,14 @@ def _aimed(found: Found) -> Iterator[str]:
     yield f"coverage is at least twice that of popularity: {covered:.1%} against {popular:.1%}, {said}"
 
 
-def _table(title: str, found: Found, measures: Sequence[tuple[str, str]]) -> str:
-    """A line a recommender, a column a measure; the best of each column in bold."""
+def _table(title: str, found: Found, measures: Sequence[tuple[str, str]], *, bold: bool = True) -> str:
+    """A line a recommender, a column a measure; the best of each column in bold, if more is better there."""
     rows = found["recommenders"]
     measured = [(key, head) for key, head in measures if any(key in each for each in rows.values())]
-    best = {key: max(each[key]["value"] for each in rows.values() if key in each) for key, _ in measured}
+    best = {
+        key: max(each[key]["value"] for each in rows.values() if key in each) if bold else float("inf")
+        for key, _ in measured
+    }
     heads = [f"{head} (n = {n})" if (n := _n(rows, key)) else head for key, head in measured]
     lines = [[name, *(_cell(each.get(key), best[key]) for key, _ in measured)] for name, each in rows.items()]
     if found["truth"] and any(key in found["truth"] for key, _ in measured):
@@ -132,7 +137,7 @@ def _differences(found: Found) -> str:
 def _beyond(found: Found) -> str:
     covered = [[name, f"{each['coverage']:.1%}"] for name, each in found["recommenders"].items()]
     return (
-        _table("Beyond being right", found, BEYOND)
+        _table("Beyond being right", found, BEYOND, bold=False)
         + "\nDiversity: 1 less the cosine between two tracks of a list, "
         + ("in the space of tastes" if found["simulated"] else "by genres")
         + ". Novelty: minus log2 of the share of users who had met a track. "
