@@ -27,7 +27,7 @@ from loadtest.recommend.plots import draw
 from loadtest.recommend.tasks import Task
 from loadtest.recommend.tuning import Made
 
-ANOTHER = 2  # seed of a population that nothing was chosen on
+ANOTHER = 3  # seed of a population that nothing was chosen on
 OURS = "loadtest.recommend.ours"  # recommenders(task) → those of fpserver, the best one first
 
 Settings: TypeAlias = Sequence[tuple[Made, dict[str, Any]]]  # what makes a baseline, and with which settings

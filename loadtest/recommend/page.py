@@ -112,7 +112,9 @@ def _table(title: str, found: Found, measures: Sequence[tuple[str, str]], *, bol
     rows = found["recommenders"]
     measured = [(key, head) for key, head in measures if any(key in each for each in rows.values())]
     best = {
-        key: max(each[key]["value"] for each in rows.values() if key in each) if bold else float("inf")
+        key: max(each[key]["value"] for each in rows.values() if key in each)
+        if bold and " over " not in key  # a ratio is high for whoever is bad at both
+        else float("inf")
         for key, _ in measured
     }
     heads = [f"{head} (n = {n})" if (n := _n(rows, key)) else head for key, head in measured]
