@@ -46,6 +46,7 @@ IDLE_S = 30.0
 LOADS = 8  # times that the model is taken up again
 LOAD_S = 5.0  # for each
 SEED = 5
+MODEL = "/v1/recommendations/model"
 
 
 @dataclass(slots=True)
@@ -78,6 +79,9 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=50_000)
     parser.add_argument("--events", type=int, default=5_000_000)
     parser.add_argument("--data", type=Path, help="data folder; one that is filled already is used as it is")
+    parser.add_argument(
+        "--no-train", dest="train", action="store_false", help="take up the model that there is"
+    )
     parser.add_argument("--out", type=Path, default=report.RESULTS)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fpserver-training-") as folder:
@@ -86,7 +90,7 @@ def main() -> None:
         filled = asyncio.run(_fill(config, args.tracks, args.users, args.events))
         settings = {"FPSERVER_RECOMMEND__TRAIN_EVERY_S": "0"}
         with serving(data_dir, settings=settings) as server:
-            found = asyncio.run(_measure(config, server, filled["ids"], args.tracks))
+            found = asyncio.run(_measure(config, server, filled["ids"], args))
     found = {
         "setting": report.machine(),
         **{name: getattr(args, name) for name in ("tracks", "users", "events")},
@@ -181,15 +185,19 @@ async def _fill_feedback(services: Services, people: Crowd) -> None:
         )
 
 
-async def _measure(config: Config, server: Server, ids: Sequence[int], n_tracks: int) -> dict[str, Any]:
+async def _measure(
+    config: Config, server: Server, ids: Sequence[int], args: argparse.Namespace
+) -> dict[str, Any]:
     (worker,), (web,) = server.children("fpserver.child worker"), server.children("fpserver.child web")
     async with aiohttp.ClientSession(server.address) as session:
-        await _ready(session, n_tracks)
+        await _ready(session, args.tracks)
         before = {"worker": peak_bytes(worker), "web": peak_bytes(web)}
         async with _asking(session, ids) as idle:
             await asyncio.sleep(IDLE_S)
         start = time.perf_counter()
         async with _asking(session, ids) as training:
+            if args.train:
+                assert (await session.post(MODEL)).status == 202
             model = await _trained(session)
         whole_s = time.perf_counter() - start
         peaks = {"worker": peak_bytes(worker), "web": peak_bytes(web)}
@@ -219,19 +227,20 @@ async def _ready(session: aiohttp.ClientSession, n_tracks: int) -> None:
             break
         await asyncio.sleep(0.5)
     await asyncio.sleep(20.0)  # sorting into lists goes on beside
+    while (await (await session.get(MODEL)).json())["wanted"]:  # of a measurement that was broken off
+        await asyncio.sleep(0.5)
 
 
 async def _trained(session: aiohttp.ClientSession) -> dict[str, Any]:
-    async with session.post("/v1/recommendations/model") as response:
-        assert response.status == 202
+    """The model, as soon as nobody trains and nobody waits for another."""
     while True:
-        await asyncio.sleep(0.5)
-        async with session.get("/v1/recommendations/model") as response:
+        async with session.get(MODEL) as response:
             body = await response.json()
         if not body["wanted"]:
             assert body["failure"] is None, body
             model: dict[str, Any] = body["model"]
             return model
+        await asyncio.sleep(0.5)
 
 
 @asynccontextmanager
