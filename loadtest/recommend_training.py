@@ -44,7 +44,6 @@ EVENTS_AT_ONCE = 5000
 PAUSE_S = 0.02  # between questions
 IDLE_S = 30.0
 LOADS = 8  # times that the model is taken up again
-LOAD_S = 5.0  # for each
 SEED = 5
 MODEL = "/v1/recommendations/model"
 
@@ -227,8 +226,7 @@ async def _ready(session: aiohttp.ClientSession, n_tracks: int) -> None:
             break
         await asyncio.sleep(0.5)
     await asyncio.sleep(20.0)  # sorting into lists goes on beside
-    while (await (await session.get(MODEL)).json())["wanted"]:  # of a measurement that was broken off
-        await asyncio.sleep(0.5)
+    await _trained(session)  # what a measurement that was broken off has asked for
 
 
 async def _trained(session: aiohttp.ClientSession) -> dict[str, Any]:
@@ -238,7 +236,7 @@ async def _trained(session: aiohttp.ClientSession) -> dict[str, Any]:
             body = await response.json()
         if not body["wanted"]:
             assert body["failure"] is None, body
-            model: dict[str, Any] = body["model"]
+            model: dict[str, Any] = body["model"] or {}
             return model
         await asyncio.sleep(0.5)
 
