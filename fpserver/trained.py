@@ -43,7 +43,8 @@ class Trained:
         self._following: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Begin to follow."""
+        """Read the model in force, if it can be read, and begin to follow."""
+        await self._look()
         self._following = asyncio.create_task(self._follow(), name="trained")
         return self
 
@@ -94,19 +95,25 @@ class Trained:
         await self._measure()
 
     async def _follow(self) -> None:
+        wait_s = self._services.config.recommend.follow_s
         while not self._ended.is_set():
-            wait_s = self._services.config.recommend.follow_s
-            try:
-                await self.catch_up()
-            except FpserverError as error:
-                log.warning("trained.keeps_the_model_before", reason=error.message)
-                wait_s = max(wait_s, AFTER_FAULT_S)
-            except Exception:
-                log.exception("trained.fault")
-                wait_s = max(wait_s, AFTER_FAULT_S)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._ended.wait()
+            wait_s = await self._look()
+
+    async def _look(self) -> float:
+        """Catch up, or say why not; seconds until the next look."""
+        wait_s = self._services.config.recommend.follow_s
+        try:
+            await self.catch_up()
+        except FpserverError as error:
+            log.warning("trained.keeps_the_model_before", reason=error.message)
+            return max(wait_s, AFTER_FAULT_S)
+        except Exception:
+            log.exception("trained.fault")
+            return max(wait_s, AFTER_FAULT_S)
+        return wait_s
 
     async def _measure(self) -> None:
         standing = await self._services.models.standing()

@@ -28,6 +28,7 @@ from fpserver.features.describe import describe
 from fpserver.learning import learn_if_grown
 from fpserver.recommend.model import unpack
 from fpserver.services import Services, open_services
+from fpserver.shelving import whole_shelf
 from fpserver.terms import FeedbackEvent, FeedbackKind, Group, Metadata, Vector
 from loadtest import report
 from loadtest.processes import peak_bytes
@@ -43,8 +44,8 @@ EVENTS_AT_ONCE = 5000
 PAUSE_S = 0.02  # between questions
 IDLE_S = 30.0
 LOADS = 8  # times that the model is taken up again
-LOAD_S = 5.0  # for each
 SEED = 5
+MODEL = "/v1/recommendations/model"
 
 
 @dataclass(slots=True)
@@ -77,6 +78,9 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=50_000)
     parser.add_argument("--events", type=int, default=5_000_000)
     parser.add_argument("--data", type=Path, help="data folder; one that is filled already is used as it is")
+    parser.add_argument(
+        "--no-train", dest="train", action="store_false", help="take up the model that there is"
+    )
     parser.add_argument("--out", type=Path, default=report.RESULTS)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fpserver-training-") as folder:
@@ -85,7 +89,7 @@ def main() -> None:
         filled = asyncio.run(_fill(config, args.tracks, args.users, args.events))
         settings = {"FPSERVER_RECOMMEND__TRAIN_EVERY_S": "0"}
         with serving(data_dir, settings=settings) as server:
-            found = asyncio.run(_measure(config, server, filled["ids"], args.tracks))
+            found = asyncio.run(_measure(config, server, filled["ids"], args))
     found = {
         "setting": report.machine(),
         **{name: getattr(args, name) for name in ("tracks", "users", "events")},
@@ -107,7 +111,31 @@ async def _fill(config: Config, n_tracks: int, n_users: int, n_events: int) -> d
             people = crowd(np.array(ids), n_users=n_users, n_events=n_events, seed=SEED)
             await _fill_feedback(services, people)
             put_s = time.perf_counter() - start
-        return {"ids": ids[:: max(1, len(ids) // 1000)], "put_events_s": round(put_s, 1)}
+        return {
+            "ids": ids[:: max(1, len(ids) // 1000)],
+            "put_events_s": round(put_s, 1),
+            "reading": await _reading(services),
+        }
+
+
+async def _reading(services: Services) -> dict[str, float]:
+    """Seconds, and seconds of a core without the store's, that reading feedback and catalogue takes this process."""
+    marks = [(time.perf_counter(), time.process_time())]
+    n_events = 0
+    async for history in services.feedback.pages():
+        n_events += len(history)
+    marks.append((time.perf_counter(), time.process_time()))
+    n_tracks = len(await whole_shelf(services))
+    marks.append((time.perf_counter(), time.process_time()))
+    (feedback_s, feedback_cpu_s), (catalogue_s, catalogue_cpu_s) = np.diff(marks, axis=0).round(1).tolist()
+    return {
+        "n_events": n_events,
+        "n_tracks": n_tracks,
+        "feedback_s": feedback_s,
+        "feedback_cpu_s": feedback_cpu_s,
+        "catalogue_s": catalogue_s,
+        "catalogue_cpu_s": catalogue_cpu_s,
+    }
 
 
 async def _fill_tracks(services: Services, n_tracks: int) -> None:
@@ -156,15 +184,19 @@ async def _fill_feedback(services: Services, people: Crowd) -> None:
         )
 
 
-async def _measure(config: Config, server: Server, ids: Sequence[int], n_tracks: int) -> dict[str, Any]:
+async def _measure(
+    config: Config, server: Server, ids: Sequence[int], args: argparse.Namespace
+) -> dict[str, Any]:
     (worker,), (web,) = server.children("fpserver.child worker"), server.children("fpserver.child web")
     async with aiohttp.ClientSession(server.address) as session:
-        await _ready(session, n_tracks)
+        await _ready(session, args.tracks)
         before = {"worker": peak_bytes(worker), "web": peak_bytes(web)}
         async with _asking(session, ids) as idle:
             await asyncio.sleep(IDLE_S)
         start = time.perf_counter()
         async with _asking(session, ids) as training:
+            if args.train:
+                assert (await session.post(MODEL)).status == 202
             model = await _trained(session)
         whole_s = time.perf_counter() - start
         peaks = {"worker": peak_bytes(worker), "web": peak_bytes(web)}
@@ -194,19 +226,19 @@ async def _ready(session: aiohttp.ClientSession, n_tracks: int) -> None:
             break
         await asyncio.sleep(0.5)
     await asyncio.sleep(20.0)  # sorting into lists goes on beside
+    await _trained(session)  # what a measurement that was broken off has asked for
 
 
 async def _trained(session: aiohttp.ClientSession) -> dict[str, Any]:
-    async with session.post("/v1/recommendations/model") as response:
-        assert response.status == 202
+    """The model, as soon as nobody trains and nobody waits for another."""
     while True:
-        await asyncio.sleep(0.5)
-        async with session.get("/v1/recommendations/model") as response:
+        async with session.get(MODEL) as response:
             body = await response.json()
         if not body["wanted"]:
             assert body["failure"] is None, body
-            model: dict[str, Any] = body["model"]
+            model: dict[str, Any] = body["model"] or {}
             return model
+        await asyncio.sleep(0.5)
 
 
 @asynccontextmanager
@@ -299,6 +331,10 @@ async def _until_held(session: aiohttp.ClientSession, n_bytes: int) -> None:
 
 def page(found: Mapping[str, Any]) -> str:
     """For people."""
+    put = ""
+    if found["put_events_s"]:
+        put = f"\n| events put into the store | {found['put_events_s']} s |"
+    reading = found["reading"]
     model, peaks, steps = found["model"], found["peak_bytes"], found["steps"]
     rows = "\n".join(
         f"| {phase} | {name} | {each['n']:,} | {each['p50_ms']} | {each['p95_ms']} | {each['p99_ms']} | "
@@ -309,6 +345,9 @@ def page(found: Mapping[str, Any]) -> str:
 
     def mib(n_bytes: float) -> str:
         return f"{n_bytes / 2**20:,.0f} MiB"
+
+    def read(name: str) -> str:
+        return f"{reading[f'{name}_s']} s; {reading[f'{name}_cpu_s']} s of a core"
 
     def step(name: str) -> str:
         still_ms = 1000 * steps[f"{name}_still_s"]
@@ -322,8 +361,10 @@ def page(found: Mapping[str, Any]) -> str:
 process, one worker, the embedded store, and who asks, all on the same cores, which other work shared.
 
 | | |
-|---|---|
+|---|---|{put}
 | feedback and catalogue read | {model["reading_s"]:.1f} s |
+| by a process with nothing else to do: feedback | {read("feedback")} |
+| the same: catalogue | {read("catalogue")} |
 | trained, with the lowest priority | {model["training_s"]:.1f} s; {model["training_cpu_s"]:.1f} s of a core |
 | from asking to the model in force | {found["whole_s"]} s |
 | most memory of the process that trains | {mib(model["peak_memory_bytes"])} |

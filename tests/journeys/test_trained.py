@@ -107,6 +107,15 @@ async def test_a_model_of_another_version_of_the_program_changes_nothing_and_is_
     assert len(unpacked_on) == 1
 
 
+async def test_what_is_in_force_answers_from_the_beginning(services: Services, client: Client) -> None:
+    version = await put(services, "first")
+    async with Trained(services, unpack=unpack) as trained:
+        assert shown(trained) == "first"
+    await client.delete(keys.piece(version, 0))
+    async with Trained(services, unpack=unpack) as trained:  # what cannot be read keeps nobody from starting
+        assert shown(trained) is None
+
+
 async def test_it_follows_by_itself(services: Services) -> None:
     async with Trained(services, unpack=unpack) as trained:
         for name in ("first", "second"):
