@@ -338,7 +338,8 @@ def test_train_says_what_came_of_it_beside_a_running_server(server: Running, dat
     assert done.returncode == 0, done
     assert re.fullmatch(
         r"nobody likes anything yet: \d+ events of \d+ users\n"
-        r"|model [0-9a-f]+, [0-9.]+ MB: trained on [1-9]\d* events of [1-9]\d* users and [1-9]\d* tracks in [0-9.]+ s\n",
+        r"|model [0-9a-f]+, [0-9.]+ MB: trained on [1-9]\d* events of [1-9]\d* users and [1-9]\d* tracks "
+        r"in [0-9.]+ s\n",
         done.stdout,
     ), done
 
@@ -348,6 +349,7 @@ def test_a_training_that_breaks_its_limits_is_one_line(server: Running, data: Pa
     if failed.returncode:  # else the server's own worker was first
         assert failed.returncode == 1
         assert re.fullmatch(
-            r"fpserver: training on \d+ events of \d+ users and \d+ tracks: training took longer than 0\.01 s, the limit",
+            r"fpserver: training on \d+ events of \d+ users and \d+ tracks: "
+            r"training took longer than 0\.01 s, the limit",
             failed.stderr.splitlines()[-1],
         ), failed.stderr
