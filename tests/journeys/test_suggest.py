@@ -177,6 +177,17 @@ async def test_who_only_dislikes_gets_a_start_without_that(desk: Desk, ids: dict
         "Artist 4",
         "Artist 5",
     }, "nothing of the artist, and its genre last"
+    assert {told.reason.why for each in found.suggestions for told in each.reasons} == {Why.START}
+
+
+async def test_the_last_of_few_tracks_has_a_true_reason_too(desk: Desk) -> None:
+    ids = await add_described(desk.services, {f"sound {seed}": song(seed, 8.0) for seed in range(4)})
+    await made_ready(desk)
+    await does(desk, LIKE, ids["sound 0"])
+    found = await asked(desk)
+    assert len(found.suggestions) == 3
+    for each in found.suggestions:
+        assert (each.reasons[0].reason.why, each.reasons[0].reason.because_of) == (Why.LIKE, ids["sound 0"])
 
 
 @pytest.mark.parametrize(("kind", "value"), [(PLAY, 1.0), (PLAY, 0.1), (SKIP, 0.0), (LIKE, 1.0)])

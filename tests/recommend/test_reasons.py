@@ -56,7 +56,7 @@ def test_every_signal_is_a_reason_of_its_kind(signal: Signal) -> None:
     column = np.zeros(len(SHELF), np.float32)
     column[5] = 1
     asked = weighing(ranker(SHELF, None), **{signal.value: 2.0})
-    (((reason,)),) = why(asked, liking(), 5, told={signal: column})
+    ((reason,),) = why(asked, liking(0), 5, told={signal: column})
     assert (reason.why, reason.share) == (SPEAKS[signal], 1.0)
 
 
@@ -89,8 +89,20 @@ def test_taste_popularity_and_newness_name_nobody(model: Model) -> None:
 def test_where_nothing_speaks_it_is_a_start() -> None:
     asked = ranker(SHELF, None)
     assert why(asked, liking(), 0, 30) == [[Reason(why=Why.START, share=1.0)]] * 2
-    ((reason,),) = why(asked, liking(disliked=(0,)), 1)  # all that is said speaks against it
-    assert reason.because_of is None
+    for slot in (1, 30):  # like what is disliked, and unlike it
+        assert why(asked, liking(disliked=(0,)), slot) == [[Reason(why=Why.START, share=1.0)]]
+
+
+def test_the_worst_of_few_tracks_is_told_by_what_speaks_for_it_at_all() -> None:
+    shelf = build(
+        [track(1, audio=[0, 0]), track(2, audio=[0.3, 0]), track(3, audio=[0.6, 0])], n_dimensions=2
+    )
+    asked = weighing(ranker(shelf, None), sound=1.0)
+    taste = likings(history((0, 1, LIKE, 1, 0.0)))
+    told = signals(asked, taste)
+    assert told[Signal.SOUND][2] < told[Signal.SOUND].mean()
+    ((reason,),) = reasons(asked, told, "hybrid", taste, np.array([2]))
+    assert (reason.why, reason.because_of, reason.share) == (Why.LIKE, 1, 1.0)
 
 
 def test_shares_are_of_all_that_speaks_for_it_and_weak_ones_are_left_out() -> None:
