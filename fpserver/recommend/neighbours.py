@@ -57,5 +57,8 @@ def _others(weighted: sparse.spmatrix, n_neighbors: int, n_threads: int) -> spar
     near = sparse.csr_array(model.similarity.tocsr())
     rows = np.repeat(np.arange(near.shape[0]), np.diff(near.indptr))
     others = (rows != near.indices) & (near.data > 0)
-    data = near.data[others].astype(np.float32)
-    return sparse.csr_array((data, (rows[others], near.indices[others])), shape=near.shape)
+    rows, columns, data = rows[others], near.indices[others], near.data[others].astype(np.float32)
+    order = np.lexsort((-data, rows))
+    # by BM25 a track may have nearer ones than itself, and so one neighbour too many
+    kept = order[np.arange(len(rows)) - np.searchsorted(rows, rows) < n_neighbors]
+    return sparse.csr_array((data[kept], (rows[kept], columns[kept])), shape=near.shape)

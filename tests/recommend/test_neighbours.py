@@ -75,6 +75,16 @@ def test_rows_are_bounded_and_no_track_is_its_own_neighbour(learn: object, seed:
         assert near.data.max() <= 1
 
 
+def test_a_row_is_not_longer_where_another_track_is_nearer_than_the_track_itself() -> None:
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        known = (
+            rng.random((40, 20)) < rng.random(20) * 0.6
+        )  # some are known to nearly everybody, some to nobody
+        near = of_meetings(sparse.csr_array(known * rng.uniform(0.05, 1, (40, 20))), n_neighbors=4)
+        assert np.diff(near.indptr).max() <= 4
+
+
 @pytest.mark.parametrize("learn", [of_likings, of_meetings])
 def test_tracks_that_nobody_shares_have_no_neighbours(learn: object) -> None:
     assert callable(learn)
