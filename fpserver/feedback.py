@@ -60,7 +60,7 @@ def event_of(
     Raises:
         InvalidRequest: a value breaks its rule, or is of another kind of event.
     """
-    _check_name("user", user, MAX_USER_CHARS)
+    check_user(user)
     value = _value(kind, fraction, rating)
     if at is not None and not 0 <= at <= now + AHEAD_S:
         raise InvalidRequest(
@@ -83,6 +83,15 @@ def event_of(
 def is_user(text: str) -> bool:
     """Whether somebody may be called this."""
     return _fault("user", text, MAX_USER_CHARS) is None
+
+
+def check_user(text: str) -> None:
+    """Nothing, if somebody may be called this.
+
+    Raises:
+        InvalidRequest: nobody may, and why.
+    """
+    _check_name("user", text, MAX_USER_CHARS)
 
 
 def no_track(track_id: int) -> TrackNotFound:

@@ -136,6 +136,10 @@ def _chosen(ready: Ready, history: History, wish: Wish, now: float) -> _Choice:
     slots = choosing.choose(
         shelf, scores, may, k=wish.k + MARGIN, diversity=diversity, max_per_artist=max_per_artist, seed=seed
     )
+    if not len(slots):
+        return _Choice(
+            standing=_standing(n_liked), n_liked=n_liked, track_ids=(), scores=(), reasons=(), alike={}
+        )
     why = reasons(ready.ranker, told, wish.strategy, taste, slots)
     spread = max(float(scores.std()), 1e-9)
     return _Choice(

@@ -5,12 +5,12 @@ of what was met at all, in which what everybody meets says little. Both are lear
 """
 
 import numpy as np
-from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, ItemItemRecommender
+from implicit.nearest_neighbours import ItemItemRecommender, bm25_weight, normalize
 from scipy import sparse
 
 SHRINK = 10.0  # people by which every overlap of likings is held to be smaller than it looks
 OWN = 1  # each track is its own nearest
-SATURATION = 0.6  # BM25's K1: how much meeting a track again adds
+SATURATION, LENGTH = 0.6, 0.75  # BM25's K1, how much meeting a track again adds; and B, as implicit's own
 HIGH = 99.0  # the percentile of strengths of meeting that is made 1
 
 
@@ -23,7 +23,7 @@ def of_likings(likings: sparse.csr_array, *, n_neighbors: int, n_threads: int = 
         n_threads: that are used.
     """
     liked = _above_zero(likings)
-    near = _others(CosineRecommender(K=n_neighbors + OWN, num_threads=n_threads), liked)
+    near = _others(normalize(liked.T).T, n_neighbors, n_threads)
     known = np.bincount(liked.indices, minlength=liked.shape[1]).astype(np.float32)
     damping = np.sqrt(known / (known + SHRINK))
     near.data *= np.repeat(damping, np.diff(near.indptr)) * damping[near.indices]
@@ -38,9 +38,7 @@ def of_meetings(met: sparse.csr_array, *, n_neighbors: int, n_threads: int = 1) 
         n_neighbors: kept of each track.
         n_threads: that are used.
     """
-    near = _others(
-        BM25Recommender(K=n_neighbors + OWN, K1=SATURATION, num_threads=n_threads), _above_zero(met)
-    )
+    near = _others(bm25_weight(_above_zero(met).T, SATURATION, LENGTH).T, n_neighbors, n_threads)
     if near.nnz:
         near.data /= np.float32(max(np.percentile(near.data, HIGH), 1e-9))
     return near
@@ -52,11 +50,15 @@ def _above_zero(matrix: sparse.csr_array) -> sparse.csr_matrix:
     return above
 
 
-def _others(model: ItemItemRecommender, matrix: sparse.csr_matrix) -> sparse.csr_array:
-    """What the model finds, without each track itself."""
-    model.fit(matrix, show_progress=False)
+def _others(weighted: sparse.spmatrix, n_neighbors: int, n_threads: int) -> sparse.csr_array:
+    """The nearest by what is weighted, without each track itself."""
+    model = ItemItemRecommender(K=n_neighbors + OWN, num_threads=n_threads)
+    model.fit(sparse.csr_matrix(weighted), show_progress=False)
     near = sparse.csr_array(model.similarity.tocsr())
     rows = np.repeat(np.arange(near.shape[0]), np.diff(near.indptr))
     others = (rows != near.indices) & (near.data > 0)
-    data = near.data[others].astype(np.float32)
-    return sparse.csr_array((data, (rows[others], near.indices[others])), shape=near.shape)
+    rows, columns, data = rows[others], near.indices[others], near.data[others].astype(np.float32)
+    order = np.lexsort((-data, rows))
+    # by BM25 a track may have nearer ones than itself, and so one neighbour too many
+    kept = order[np.arange(len(rows)) - np.searchsorted(rows, rows) < n_neighbors]
+    return sparse.csr_array((data[kept], (rows[kept], columns[kept])), shape=near.shape)

@@ -1,10 +1,12 @@
 """Why a track was recommended: what spoke for it more than for others, and which liked track that comes from.
 
 A signal speaks for a track by its weight times how far it stands above its mean over the shelf. What speaks together
-for the same thing is one reason; its share is that of all that speaks for the track. Reasons are data; words are put to
-them at the edge.
+for the same thing is one reason; its share is that of all that speaks for the track. Where nothing stands above its
+mean, as for the worst of few tracks, what the person likes counts from 0. Reasons are data; words are put to them at
+the edge.
 """
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -50,6 +52,8 @@ SPEAKS = {
     Signal.EXPECTED_POPULAR: Why.NEW,
     Signal.UNHEARD: Why.NEW,
 }
+OWN = frozenset({Why.LIKE, Why.PEOPLE, Why.TASTE})  # that come from what the person likes
+OTHER = frozenset(Why) - OWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +70,17 @@ class Reason:
 
 def reasons(ranker: Ranker, told: Told, strategy: str, likings: Likings, slots: Slots) -> list[list[Reason]]:
     """The reasons for each of some tracks, strongest first; at least one each."""
-    speaks = _speaks(ranker, told, strategy, slots)
     liked = _liked(ranker, likings)
+    speaks = _speaks(ranker, told, strategy, slots)
+    alone = _speaks(ranker, told, strategy, slots, above_mean=False)
+    own = OWN if len(liked.slots) else frozenset()  # what is unlike the disliked is not liked for that
     alike = likeness(ranker.shelf, slots, liked.slots) * liked.weight
     near = _near(ranker, liked, slots) * liked.weight
     found = []
     for place, slot in enumerate(slots.tolist()):
-        for_it = {why: max(float(column[place]), 0.0) for why, column in speaks.items()}
+        for_it = _for_it(speaks, place, OTHER | own) or _for_it(alone, place, own)
         total = sum(for_it.values())
-        strongest = [why for why in sorted(for_it, key=lambda why: (-for_it[why], why)) if for_it[why] > 0]
+        strongest = sorted(for_it, key=lambda why: (-for_it[why], why))
         shares = {why: for_it[why] / total for why in strongest[:MAX_REASONS]} or {Why.START: 1.0}
         kept = [why for why in shares if shares[why] >= MIN_SHARE] or strongest[:1]
         of = {Why.LIKE: alike[place], Why.PEOPLE: near[place]}
@@ -84,11 +90,19 @@ def reasons(ranker: Ranker, told: Told, strategy: str, likings: Likings, slots: 
     return found
 
 
-def _speaks(ranker: Ranker, told: Told, strategy: str, slots: Slots) -> dict[Why, Vector]:
+def _for_it(speaks: Mapping[Why, Vector], place: int, kinds: Set[Why]) -> dict[Why, float]:
+    """What of these kinds speaks for one of them, and how much."""
+    return {why: float(column[place]) for why, column in speaks.items() if why in kinds and column[place] > 0}
+
+
+def _speaks(
+    ranker: Ranker, told: Told, strategy: str, slots: Slots, *, above_mean: bool = True
+) -> dict[Why, Vector]:
     """How much each kind of reason speaks for each of these tracks."""
     speaks: dict[Why, Vector] = {}
     for signal, part in blend.parts(ranker.weights, strategy, told.signals, newness=told.newness).items():
-        adds = np.float32(part.gain) * (told.signals[signal][slots] - np.float32(part.mean))
+        usual = np.float32(part.mean if above_mean else 0)
+        adds = np.float32(part.gain) * (told.signals[signal][slots] - usual)
         why = SPEAKS[signal]
         speaks[why] = speaks[why] + adds if why in speaks else adds
     return speaks

@@ -39,6 +39,11 @@ EXAMPLES = {
         'curl -H \'Content-Type: application/json\' -d \'{"user": "ann", "track_id": 17, "kind": "like"}\' \\\n'
         "     http://127.0.0.1:8710/v1/feedback"
     ),
+    "recommendations_of_user": "curl 'http://127.0.0.1:8710/v1/users/ann/recommendations?k=5'",
+    "recommendations_of_tracks": (
+        "curl -H 'Content-Type: application/json' -d '{\"track_ids\": [17, 31], \"k\": 20}' \\\n"
+        "     http://127.0.0.1:8710/v1/recommendations"
+    ),
     "maps_draw": (
         'curl -H \'Content-Type: application/json\' -d \'{"filter": {"genre": "jazz"}, "limit": 500}\' '
         "http://127.0.0.1:8710/v1/map"

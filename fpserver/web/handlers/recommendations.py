@@ -6,16 +6,16 @@ from aiohttp import web
 
 from fpserver import errors
 from fpserver.errors import InvalidRequest
-from fpserver.feedback import is_user
+from fpserver.feedback import check_user
 from fpserver.recommend.reasons import Why
 from fpserver.suggest import Suggestion, Suggestions, Told, Wish, suggest
-from fpserver.terms import MAX_USER_CHARS, Track
+from fpserver.terms import Track
 from fpserver.web.answers import answer
 from fpserver.web.contract import Body, Reply, speaks
 from fpserver.web.convert import metadata_fields
 from fpserver.web.door import DOOR, REQUEST_ID
 from fpserver.web.media import JSON, MSGPACK
-from fpserver.web.reading import no_query, read_document, read_query, shown
+from fpserver.web.reading import no_query, read_document, read_query
 from fpserver.web.recommend_schemas import (
     ReasonAnswer,
     RecommendationAnswer,
@@ -92,10 +92,7 @@ async def _answered(request: web.Request, wish: Wish) -> web.StreamResponse:
 
 
 def _user(name: str) -> str:
-    if not is_user(name):
-        raise InvalidRequest(
-            f"user is {shown(name)}, must have 1 to {MAX_USER_CHARS} characters, none of them a control character"
-        )
+    check_user(name)
     return name
 
 
