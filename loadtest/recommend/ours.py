@@ -92,7 +92,7 @@ def recommenders(task: Task) -> list[Recommender]:
 
 
 def shelf_of(dataset: Dataset, *, until: float = np.inf) -> Shelf:
-    """The catalogue as a server holds it at a moment; as descriptions are, sounds are scaled: random tracks are 1 apart."""
+    """The catalogue as a server holds it at a moment; sounds are scaled as descriptions are: random tracks 1 apart."""
     audio = None if dataset.audio is None else _scaled(dataset.audio)
     tracks = [
         Described(
