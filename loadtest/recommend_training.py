@@ -28,6 +28,7 @@ from fpserver.features.describe import describe
 from fpserver.learning import learn_if_grown
 from fpserver.recommend.model import unpack
 from fpserver.services import Services, open_services
+from fpserver.shelving import whole_shelf
 from fpserver.terms import FeedbackEvent, FeedbackKind, Group, Metadata, Vector
 from loadtest import report
 from loadtest.processes import peak_bytes
@@ -107,7 +108,31 @@ async def _fill(config: Config, n_tracks: int, n_users: int, n_events: int) -> d
             people = crowd(np.array(ids), n_users=n_users, n_events=n_events, seed=SEED)
             await _fill_feedback(services, people)
             put_s = time.perf_counter() - start
-        return {"ids": ids[:: max(1, len(ids) // 1000)], "put_events_s": round(put_s, 1)}
+        return {
+            "ids": ids[:: max(1, len(ids) // 1000)],
+            "put_events_s": round(put_s, 1),
+            "reading": await _reading(services),
+        }
+
+
+async def _reading(services: Services) -> dict[str, float]:
+    """Seconds, and seconds of a core without the store's, that reading feedback and catalogue takes this process."""
+    marks = [(time.perf_counter(), time.process_time())]
+    n_events = 0
+    async for history in services.feedback.pages():
+        n_events += len(history)
+    marks.append((time.perf_counter(), time.process_time()))
+    n_tracks = len(await whole_shelf(services))
+    marks.append((time.perf_counter(), time.process_time()))
+    (feedback_s, feedback_cpu_s), (catalogue_s, catalogue_cpu_s) = np.diff(marks, axis=0).round(1).tolist()
+    return {
+        "n_events": n_events,
+        "n_tracks": n_tracks,
+        "feedback_s": feedback_s,
+        "feedback_cpu_s": feedback_cpu_s,
+        "catalogue_s": catalogue_s,
+        "catalogue_cpu_s": catalogue_cpu_s,
+    }
 
 
 async def _fill_tracks(services: Services, n_tracks: int) -> None:
@@ -299,6 +324,10 @@ async def _until_held(session: aiohttp.ClientSession, n_bytes: int) -> None:
 
 def page(found: Mapping[str, Any]) -> str:
     """For people."""
+    put = ""
+    if found["put_events_s"]:
+        put = f"\n| events put into the store | {found['put_events_s']} s |"
+    reading = found["reading"]
     model, peaks, steps = found["model"], found["peak_bytes"], found["steps"]
     rows = "\n".join(
         f"| {phase} | {name} | {each['n']:,} | {each['p50_ms']} | {each['p95_ms']} | {each['p99_ms']} | "
@@ -309,6 +338,9 @@ def page(found: Mapping[str, Any]) -> str:
 
     def mib(n_bytes: float) -> str:
         return f"{n_bytes / 2**20:,.0f} MiB"
+
+    def read(name: str) -> str:
+        return f"{reading[f'{name}_s']} s; {reading[f'{name}_cpu_s']} s of a core"
 
     def step(name: str) -> str:
         still_ms = 1000 * steps[f"{name}_still_s"]
@@ -322,8 +354,10 @@ def page(found: Mapping[str, Any]) -> str:
 process, one worker, the embedded store, and who asks, all on the same cores, which other work shared.
 
 | | |
-|---|---|
+|---|---|{put}
 | feedback and catalogue read | {model["reading_s"]:.1f} s |
+| by a process with nothing else to do: feedback | {read("feedback")} |
+| the same: catalogue | {read("catalogue")} |
 | trained, with the lowest priority | {model["training_s"]:.1f} s; {model["training_cpu_s"]:.1f} s of a core |
 | from asking to the model in force | {found["whole_s"]} s |
 | most memory of the process that trains | {mib(model["peak_memory_bytes"])} |
