@@ -10,7 +10,7 @@ Diversity-Based Reranking", SIGIR 1998.
 
 import numpy as np
 
-from fpserver.recommend.content import likeness
+from fpserver.recommend.content import among
 from fpserver.recommend.shelf import Passes, Shelf, Slots
 from fpserver.terms import Vector
 
@@ -52,7 +52,7 @@ def choose(
     if seed is not None:
         worth = worth + NOISE * spread * np.random.default_rng(seed).gumbel(size=len(pool)) / 2
     worth = (worth - worth.min()) / max(float(np.ptp(worth)), 1e-9)
-    alike = likeness(shelf, pool, pool) if diversity else np.zeros((len(pool), 1), np.float32)
+    others = among(shelf, pool) if diversity else None
     likest = np.zeros(len(pool))
     left = np.ones(len(pool), np.bool_)
     artists, n_of_artist = shelf.artist[pool], dict[int, int]()
@@ -66,8 +66,8 @@ def choose(
         n_of_artist[artist] = n_of_artist.get(artist, 0) + 1
         if artist and n_of_artist[artist] >= max_per_artist:
             left &= artists != artist
-        if diversity:
-            likest = np.maximum(likest, alike[best])
+        if others is not None:
+            likest = np.maximum(likest, others.to(best))
     return pool[chosen]
 
 

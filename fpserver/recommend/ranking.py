@@ -6,12 +6,12 @@ import numpy as np
 from scipy import sparse
 
 from fpserver.recommend import content, factors
-from fpserver.recommend.blend import Signal, Weights
+from fpserver.recommend.blend import CONTENT, STRATEGIES, Signal, Weights
 from fpserver.recommend.content import Shares, Sounds
 from fpserver.recommend.expected import FEW
 from fpserver.recommend.model import Model
 from fpserver.recommend.shelf import NOWHERE, Shelf, Slots
-from fpserver.recommend.taste import Likings, Reals
+from fpserver.recommend.taste import Likings
 from fpserver.terms import Vector, Vectors
 
 KNOWN = 5.0  # likings of whom half is known
@@ -35,14 +35,21 @@ class Neighbours:
         here = slice(int(self.starts[row]), int(self.starts[row + 1]))
         return self.near[here], self.strength[here]
 
+    def of_each(self, slots: Slots) -> tuple[Slots, Vector, Slots]:
+        """(neighbours of these tracks, one track's after the other's, how strong each is, whose: place in `slots`)."""
+        rows = self.row[slots]
+        places = np.flatnonzero(rows != NOWHERE)
+        first = self.starts[rows[places]]
+        lengths = self.starts[rows[places] + 1] - first
+        which = np.repeat(places, lengths)
+        ends = np.cumsum(lengths)
+        at = np.arange(len(which)) + np.repeat(first - ends + lengths, lengths)
+        return self.near[at], self.strength[at], which
+
     def of_all(self, slots: Slots, weight: Vector) -> Vector:
         """How strongly each track is a neighbour of these, (n_slots,)."""
-        found = [self.of(slot) for slot in slots.tolist()]
-        total: Reals = np.zeros(len(self.row) + 1)
-        if found:
-            near = np.concatenate([theirs for theirs, _ in found])
-            strength = np.concatenate([each * of for (_, each), of in zip(found, weight, strict=True)])
-            total = np.bincount(near, strength, minlength=len(total)).astype(np.float64)
+        near, strength, which = self.of_each(slots)
+        total = np.bincount(near, strength * weight[which], minlength=len(self.row) + 1)
         told = np.zeros(len(self.row), np.float32)
         there = np.flatnonzero(total[:-1] > 0)
         told[there] = np.log1p(10 * total[there])
@@ -116,14 +123,20 @@ def _neighbours(near: sparse.csr_array, row: Slots, slot: Slots) -> Neighbours:
     )
 
 
-def signals(ranker: Ranker, likings: Likings) -> dict[Signal, Vector]:
-    """What speaks for each track, (n_slots,) by signal; signals that say nothing of anything are left out."""
+def signals(ranker: Ranker, likings: Likings, strategy: str = "hybrid") -> dict[Signal, Vector]:
+    """What speaks for each track, (n_slots,) by signal; signals that say nothing of anything are left out.
+
+    So are those that count for nothing by this strategy, as far as that saves work.
+    """
     shelf = ranker.shelf
     slots = shelf.slots_of(likings.track_id)
     there = slots != NOWHERE
     slots, likings = slots[there], likings.taken(there)
-    told = _content(ranker, slots, likings)
-    if ranker.learned is not None:
+    counting = set(STRATEGIES[strategy])
+    told: dict[Signal, Vector] = {}
+    if not counting.isdisjoint(CONTENT):
+        told |= _content(ranker, slots, likings)
+    if ranker.learned is not None and not counting <= set(CONTENT):
         told |= _collaborative(ranker.learned, slots, likings)
     return told
 
@@ -139,10 +152,8 @@ def _content(ranker: Ranker, slots: Slots, likings: Likings) -> dict[Signal, Vec
     if len(liked):
         liked = liked[content.seeds(likings.weight[liked])]
         weight = likings.weight[liked]
-        alike = ranker.sounds.likeness(slots[liked])
-        told[Signal.SOUND_MEAN] = (weight / weight.sum()) @ alike
-        alike *= (weight / weight.max())[:, None]
-        told[Signal.SOUND] = alike.max(0)
+        nearest, mean = ranker.sounds.of_liked(slots[liked], weight)
+        told[Signal.SOUND], told[Signal.SOUND_MEAN] = nearest, mean
     return told
 
 
