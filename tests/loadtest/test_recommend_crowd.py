@@ -16,7 +16,7 @@ def test_a_crowd_has_so_many_events_in_the_order_of_their_times_within_their_rul
     assert people.user.min() >= 0 and people.user.max() < 300
     rated = people.kind == KINDS.index(FeedbackKind.RATING)
     assert set(people.value[rated].tolist()) == {1.0, 2.0, 3.0, 4.0, 5.0}
-    assert 0 <= people.value[~rated].min() and people.value[~rated].max() <= 1
+    assert people.value[~rated].min() >= 0 and people.value[~rated].max() <= 1
 
 
 def test_few_tracks_and_few_people_have_much_of_all_events() -> None:
