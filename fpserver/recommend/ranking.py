@@ -10,7 +10,7 @@ from fpserver.recommend.blend import CONTENT, STRATEGIES, Signal, Weights
 from fpserver.recommend.content import Shares, Sounds
 from fpserver.recommend.expected import FEW
 from fpserver.recommend.model import Model
-from fpserver.recommend.shelf import NOWHERE, Shelf, Slots
+from fpserver.recommend.shelf import NOWHERE, Numbers, Shelf, Slots
 from fpserver.recommend.taste import Likings
 from fpserver.terms import Vector, Vectors
 
@@ -20,20 +20,21 @@ LATELY = 3  # last liked tracks
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Neighbours:
-    """Who is near whom, by slot."""
+    """Who is near whom: as the model says it by its rows, asked by slot."""
 
     row: Slots  # of each slot in the model; NOWHERE: nobody has heard it
+    slot: Slots  # of each row on the shelf; one behind the last for those that are not on it
     starts: Slots  # of each row: where its neighbours begin; the next row's start is where they end
-    near: Slots  # slots of neighbours; one behind the last for those that are not on the shelf
+    near: Numbers  # rows of neighbours
     strength: Vector
 
     def of(self, slot: int) -> tuple[Slots, Vector]:
         """(slots of a track's neighbours, how strong each is)."""
         row = int(self.row[slot])
         if row == NOWHERE:
-            return self.near[:0], self.strength[:0]
+            return self.slot[:0], self.strength[:0]
         here = slice(int(self.starts[row]), int(self.starts[row + 1]))
-        return self.near[here], self.strength[here]
+        return self.slot[self.near[here]], self.strength[here]
 
     def of_each(self, slots: Slots) -> tuple[Slots, Vector, Slots]:
         """(neighbours of these tracks, one track's after the other's, how strong each is, whose: place in `slots`)."""
@@ -44,7 +45,7 @@ class Neighbours:
         which = np.repeat(places, lengths)
         ends = np.cumsum(lengths)
         at = np.arange(len(which)) + np.repeat(first - ends + lengths, lengths)
-        return self.near[at], self.strength[at], which
+        return self.slot[self.near[at]], self.strength[at], which
 
     def of_all(self, slots: Slots, weight: Vector) -> Vector:
         """How strongly each track is a neighbour of these, (n_slots,)."""
@@ -119,7 +120,7 @@ def _placed(shelf: Shelf, model: Model) -> Learned:
 
 def _neighbours(near: sparse.csr_array, row: Slots, slot: Slots) -> Neighbours:
     return Neighbours(
-        row=row, starts=near.indptr.astype(np.int64), near=slot[near.indices], strength=near.data
+        row=row, slot=slot, starts=near.indptr.astype(np.int64), near=near.indices, strength=near.data
     )
 
 

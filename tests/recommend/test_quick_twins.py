@@ -57,10 +57,11 @@ def test_neighbours_of_many_are_those_of_each(rng: np.random.Generator) -> None:
     n_slots, lengths = 50, np.array([3, 0, 5, 2])
     row = np.full(n_slots, NOWHERE, np.int64)
     row[[4, 9, 30, 31]] = [0, 1, 2, 3]
-    near = rng.integers(n_slots + 1, size=lengths.sum())  # one behind the last: not on the shelf
+    slot = np.array([4, 9, 30, 31, n_slots])  # the last is not on the shelf
+    near = rng.integers(len(slot), size=lengths.sum()).astype(np.int32)
     strength = rng.uniform(0, 1, lengths.sum()).astype(np.float32)
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    neighbours = Neighbours(row=row, starts=starts, near=near, strength=strength)
+    neighbours = Neighbours(row=row, slot=slot, starts=starts, near=near, strength=strength)
     slots, weight = np.array([30, 2, 9, 4, 31]), np.array([1, 2, 3, -0.5, 4], np.float32)
     found, how, which = neighbours.of_each(slots)
     total = np.zeros(n_slots + 1)
