@@ -44,7 +44,29 @@ def choose(
         max_per_artist: most tracks of one artist; those of whom nobody knows the artist are of none.
         seed: another seed shuffles tracks of nearly the same score another way; None: by score.
     """
-    pool = _best(scores, may, max(MIN_POOL, POOL * k))
+    n, left = max(MIN_POOL, POOL * k), may
+    chosen: Slots = np.empty(0, np.int64)
+    while True:
+        more = _best(scores, left, n)
+        pool = np.concatenate([chosen, more])
+        pool = pool[np.lexsort((pool, -scores[pool]))]
+        chosen = _listed(shelf, scores, pool, k, diversity, max_per_artist, seed)
+        if len(chosen) >= k or len(more) < n:
+            return chosen
+        left = may & ~_full(shelf, chosen, max_per_artist)  # all of the pool was of few artists
+        left[chosen] = False
+
+
+def _listed(
+    shelf: Shelf,
+    scores: Vector,
+    pool: Slots,
+    k: int,
+    diversity: float,
+    max_per_artist: int,
+    seed: int | None,
+) -> Slots:
+    """The list from a pool whose best comes first."""
     if not len(pool):
         return pool
     worth = scores[pool].astype(np.float64)
@@ -69,6 +91,14 @@ def choose(
         if others is not None:
             likest = np.maximum(likest, others.to(best))
     return pool[chosen]
+
+
+def _full(shelf: Shelf, chosen: Slots, max_per_artist: int) -> Passes:
+    """By slot: whether no more of its artist can be listed."""
+    listed = np.bincount(shelf.artist[chosen], minlength=len(shelf.artists)) >= max_per_artist
+    listed[0] = False  # nobody knows whose they are
+    full: Passes = listed[shelf.artist]
+    return full
 
 
 def _best(scores: Vector, may: Passes, n: int) -> Slots:
