@@ -126,7 +126,7 @@ def _chosen(ready: Ready, history: History, wish: Wish, now: float) -> _Choice:
     shelf, taste = ready.ranker.shelf, likings(_with_wishes(history, wish, now))
     may = ready.stocked.passing(wish.sieve) & ~_barred(ready, taste, wish, now)
     n_liked = int((taste.weight > 0).sum())
-    told = ranking.signals(ready.ranker, taste)
+    told = ranking.signals(ready.ranker, taste, wish.strategy)
     scores = ranking.score(ready.ranker, told, wish.strategy)
     seed, diversity, max_per_artist = wish.seed, wish.diversity, wish.max_per_artist
     if not n_liked:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from pathlib import Path
 
 
@@ -43,12 +44,28 @@ def cpu_s(pid: int) -> float:
 
 def peak_bytes(pid: int) -> int:
     """The most memory that a process has had resident; 0 when it is gone."""
+    return _memory_bytes(pid, "VmHWM")
+
+
+def resident_bytes(pid: int) -> int:
+    """The memory that a process has resident now; 0 when it is gone."""
+    return _memory_bytes(pid, "VmRSS")
+
+
+def age_s(pid: int) -> float:
+    """Seconds since a process was started; 0 when it is gone."""
+    fields = _fields(Path(f"/proc/{pid}/stat"))
+    now_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return now_s - int(fields[19]) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+
+
+def _memory_bytes(pid: int, name: str) -> int:
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0
-    peak = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
-    return 1024 * int(peak[1]) if peak else 0
+    found = re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)
+    return 1024 * int(found[1]) if found else 0
 
 
 def _fields(stat: Path) -> list[str]:

@@ -103,13 +103,13 @@ async def _fill(config: Config, n_tracks: int, n_users: int, n_events: int) -> d
     """Tracks and events into the store; nothing where there are some."""
     async with open_services(config, pool_processes=0) as services:
         if not await services.tracks.n_changed():
-            await _fill_tracks(services, n_tracks)
+            await fill_tracks(services, n_tracks)
         ids = sorted([each for each, _ in await services.tracks.changes(after=0, limit=10**7)])
         put_s = 0.0
         if not await services.feedback.n_changes():
             start = time.perf_counter()
             people = crowd(np.array(ids), n_users=n_users, n_events=n_events, seed=SEED)
-            await _fill_feedback(services, people)
+            await fill_feedback(services, people)
             put_s = time.perf_counter() - start
         return {
             "ids": ids[:: max(1, len(ids) // 1000)],
@@ -138,7 +138,8 @@ async def _reading(services: Services) -> dict[str, float]:
     }
 
 
-async def _fill_tracks(services: Services, n_tracks: int) -> None:
+async def fill_tracks(services: Services, n_tracks: int) -> None:
+    """Put so many described tracks into a store."""
     real = [_vectors(seed) for seed in range(SONGS)]
     rng = np.random.default_rng(SEED)
     waiting: list[Made] = []
@@ -164,7 +165,8 @@ def _metadata(i: int, rng: np.random.Generator) -> Metadata:
     )
 
 
-async def _fill_feedback(services: Services, people: Crowd) -> None:
+async def fill_feedback(services: Services, people: Crowd) -> None:
+    """Put what people did into a store; users are called user-0, user-1 …"""
     kinds = list(FeedbackKind)
     columns = (people.user, people.track_id, people.kind, people.value, people.at)
     for first in range(0, len(people.user), EVENTS_AT_ONCE):
@@ -195,9 +197,7 @@ async def _measure(
             await asyncio.sleep(IDLE_S)
         start = time.perf_counter()
         async with _asking(session, ids) as training:
-            if args.train:
-                assert (await session.post(MODEL)).status == 202
-            model = await _trained(session)
+            model = await trained(session, ask=args.train)
         whole_s = time.perf_counter() - start
         peaks = {"worker": peak_bytes(worker), "web": peak_bytes(web)}
         async with open_services(config, pool_processes=0) as services:
@@ -226,11 +226,14 @@ async def _ready(session: aiohttp.ClientSession, n_tracks: int) -> None:
             break
         await asyncio.sleep(0.5)
     await asyncio.sleep(20.0)  # sorting into lists goes on beside
-    await _trained(session)  # what a measurement that was broken off has asked for
+    await trained(session)  # what a measurement that was broken off has asked for
 
 
-async def _trained(session: aiohttp.ClientSession) -> dict[str, Any]:
-    """The model, as soon as nobody trains and nobody waits for another."""
+async def trained(session: aiohttp.ClientSession, *, ask: bool = False) -> dict[str, Any]:
+    """The model, as soon as nobody trains and nobody waits for another; `ask`: for another first."""
+    if ask:
+        async with session.post(MODEL) as response:
+            assert response.status == 202
     while True:
         async with session.get(MODEL) as response:
             body = await response.json()

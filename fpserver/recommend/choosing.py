@@ -10,7 +10,7 @@ Diversity-Based Reranking", SIGIR 1998.
 
 import numpy as np
 
-from fpserver.recommend.content import likeness
+from fpserver.recommend.content import among
 from fpserver.recommend.shelf import Passes, Shelf, Slots
 from fpserver.terms import Vector
 
@@ -44,7 +44,29 @@ def choose(
         max_per_artist: most tracks of one artist; those of whom nobody knows the artist are of none.
         seed: another seed shuffles tracks of nearly the same score another way; None: by score.
     """
-    pool = _best(scores, may, max(MIN_POOL, POOL * k))
+    n, left = max(MIN_POOL, POOL * k), may
+    chosen: Slots = np.empty(0, np.int64)
+    while True:
+        more = _best(scores, left, n)
+        pool = np.concatenate([chosen, more])
+        pool = pool[np.lexsort((pool, -scores[pool]))]
+        chosen = _listed(shelf, scores, pool, k, diversity, max_per_artist, seed)
+        if len(chosen) >= k or len(more) < n:
+            return chosen
+        left = may & ~_full(shelf, chosen, max_per_artist)  # all of the pool was of few artists
+        left[chosen] = False
+
+
+def _listed(
+    shelf: Shelf,
+    scores: Vector,
+    pool: Slots,
+    k: int,
+    diversity: float,
+    max_per_artist: int,
+    seed: int | None,
+) -> Slots:
+    """The list from a pool whose best comes first."""
     if not len(pool):
         return pool
     worth = scores[pool].astype(np.float64)
@@ -52,7 +74,7 @@ def choose(
     if seed is not None:
         worth = worth + NOISE * spread * np.random.default_rng(seed).gumbel(size=len(pool)) / 2
     worth = (worth - worth.min()) / max(float(np.ptp(worth)), 1e-9)
-    alike = likeness(shelf, pool, pool) if diversity else np.zeros((len(pool), 1), np.float32)
+    others = among(shelf, pool) if diversity else None
     likest = np.zeros(len(pool))
     left = np.ones(len(pool), np.bool_)
     artists, n_of_artist = shelf.artist[pool], dict[int, int]()
@@ -66,9 +88,17 @@ def choose(
         n_of_artist[artist] = n_of_artist.get(artist, 0) + 1
         if artist and n_of_artist[artist] >= max_per_artist:
             left &= artists != artist
-        if diversity:
-            likest = np.maximum(likest, alike[best])
+        if others is not None:
+            likest = np.maximum(likest, others.to(best))
     return pool[chosen]
+
+
+def _full(shelf: Shelf, chosen: Slots, max_per_artist: int) -> Passes:
+    """By slot: whether no more of its artist can be listed."""
+    listed = np.bincount(shelf.artist[chosen], minlength=len(shelf.artists)) >= max_per_artist
+    listed[0] = False  # nobody knows whose they are
+    full: Passes = listed[shelf.artist]
+    return full
 
 
 def _best(scores: Vector, may: Passes, n: int) -> Slots:

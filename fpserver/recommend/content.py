@@ -9,7 +9,7 @@ and against it by the same of what is disliked. Sound speaks by the nearest of w
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,14 @@ from scipy import sparse
 from fpserver.recommend.shelf import Numbers, Shelf, Slots
 from fpserver.terms import Vector, Vectors
 
+Reals: TypeAlias = npt.NDArray[np.float64]
+
 PRIOR = 3.0  # weight of likings that are assumed to be like the whole catalogue
 WIDTH = 0.45  # σ: the distance at which a track is still like another
 MAX_SEEDS = 8  # liked tracks whose sound is compared with all; the strongest
 MAX_AXES = 48  # along which sounds are compared with all
+AT_ONCE = 4096  # tracks
+LEAST = np.float32(-80.0)  # exponent; with numbers that are even nearer to 0 processors take long
 N_LEARNED = 5000  # sounds from which the axes are found
 SAME_ARTIST, SAME_GENRE = 0.5, 0.2  # of likeness by text; tags have the rest
 
@@ -33,6 +37,7 @@ class Shares:
     artist: Vector
     genre: Vector
     tag: Vector
+    damping: Vector  # by slot: 1 / √(how many tags a track has)
 
 
 def shares(shelf: Shelf) -> Shares:
@@ -42,6 +47,7 @@ def shares(shelf: Shelf) -> Shares:
         artist=_share(shelf.artist, len(shelf.artists), n),
         genre=_share(shelf.genre, len(shelf.genres), n),
         tag=(np.asarray(shelf.tags.sum(0)).ravel() / n).astype(np.float32),
+        damping=(1 / np.sqrt(np.maximum(np.diff(shelf.tags.indptr), 1))).astype(np.float32),
     )
 
 
@@ -64,8 +70,7 @@ def tag_scores(shelf: Shelf, usual: Shares, slots: Slots, liking: Vector) -> Vec
     theirs = shelf.tags[slots]
     odds = _odds(theirs.T @ np.maximum(liking, 0), np.maximum(liking, 0).sum(), usual.tag)
     odds -= _odds(theirs.T @ np.maximum(-liking, 0), np.maximum(-liking, 0).sum(), usual.tag)
-    n_tags = np.diff(shelf.tags.indptr)
-    return np.asarray(shelf.tags @ odds / np.sqrt(np.maximum(n_tags, 1)), np.float32)
+    return np.asarray((shelf.tags @ odds) * usual.damping, np.float32)
 
 
 def _text_scores(numbers: Numbers, usual: Vector, slots: Slots, liking: Vector) -> Vector:
@@ -97,17 +102,36 @@ class Sounds:
     squares: Vector  # of their lengths, (n_slots,)
     missing: Slots  # slots without audio
 
-    def likeness(self, slots: Slots) -> Vectors:
-        """How alike each of these tracks sounds to all, (len(slots), n_slots), 0..1; 0 for those without audio."""
-        of = np.ascontiguousarray(self.columns[:, slots].T)
-        alike: Vectors = of @ self.columns
-        alike *= 1 / WIDTH**2
-        alike -= self.squares * (0.5 / WIDTH**2)
-        alike -= (self.squares[slots] * (0.5 / WIDTH**2))[:, None]
-        np.minimum(alike, 0, out=alike)
-        np.exp(alike, out=alike)
-        alike[:, self.missing] = 0
-        return alike
+    def of_liked(self, slots: Slots, weight: Vector) -> tuple[Vector, Vector]:
+        """How alike all tracks sound to some that are liked, 0 for those without audio.
+
+        Some thousand tracks at a time: what is between stays in the processor's cache.
+
+        Args:
+            slots: of those that are liked, at least one.
+            weight: how much each is, above 0.
+
+        Returns:
+            (to the nearest, less for those that are liked less; to all of them on the whole), each (n_slots,), 0..1.
+        """
+        of = np.ascontiguousarray(self.columns[:, slots].T) / np.float32(WIDTH**2)
+        half = np.float32(0.5 / WIDTH**2)
+        own = self.squares[slots, None] * half
+        share, strength = weight / weight.sum(), (weight / weight.max())[:, None]
+        n_slots = self.columns.shape[1]
+        nearest, mean = np.empty(n_slots, np.float32), np.empty(n_slots, np.float32)
+        for first in range(0, n_slots, AT_ONCE):
+            some = slice(first, first + AT_ONCE)
+            alike = of @ self.columns[:, some]
+            alike -= self.squares[some] * half
+            alike -= own
+            np.clip(alike, LEAST, 0, out=alike)
+            np.exp(alike, out=alike)
+            np.matmul(share, alike, out=mean[some])
+            alike *= strength
+            np.max(alike, 0, out=nearest[some])
+        nearest[self.missing] = mean[self.missing] = 0
+        return nearest, mean
 
 
 def sounds(shelf: Shelf) -> Sounds:
@@ -138,6 +162,56 @@ def likeness(shelf: Shelf, some: Slots, others: Slots) -> Vectors:
     by_sound = np.exp(np.minimum(2 * ours @ theirs.T - squares, 0) * (0.5 / WIDTH**2))
     both = shelf.has_audio[some][:, None] & shelf.has_audio[others][None]
     return np.where(both, (by_text + by_sound) / 2, by_text).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Among:
+    """Some tracks, ready to be compared with one of them at a time, as `likeness` does: all at once are too many."""
+
+    artist: Numbers
+    genre: Numbers
+    starts: Slots  # where each track's tags begin; the next one's start is where they end
+    tags: Numbers
+    marks: Vector  # by tag: room for those of one track
+    audio: Vectors
+    squares: Vector  # of their lengths
+    has_audio: npt.NDArray[np.bool_]
+
+    def to(self, place: int) -> Vector:
+        """How alike each is to the one at this place, (n,), 0..1."""
+        alike = (1 - SAME_ARTIST - SAME_GENRE) * self._shared_tags(place)
+        if self.artist[place]:
+            alike[self.artist == self.artist[place]] += SAME_ARTIST
+        if self.genre[place]:
+            alike[self.genre == self.genre[place]] += SAME_GENRE
+        if self.has_audio[place]:
+            away = 2 * (self.audio @ self.audio[place]) - self.squares - self.squares[place]
+            by_sound = np.exp(np.minimum(away, 0) * (0.5 / WIDTH**2))
+            np.copyto(alike, (alike + by_sound) / 2, where=self.has_audio)
+        return alike.astype(np.float32)
+
+    def _shared_tags(self, place: int) -> Reals:
+        ours = self.tags[self.starts[place] : self.starts[place + 1]]
+        self.marks[ours] = 1
+        shared: Reals = np.diff(np.concatenate([[0], np.cumsum(self.marks[self.tags])])[self.starts])
+        self.marks[ours] = 0
+        shared /= np.maximum(np.diff(self.starts) + len(ours) - shared, 1)
+        return shared
+
+
+def among(shelf: Shelf, slots: Slots) -> Among:
+    """These tracks, to be compared with each other."""
+    tags, audio = shelf.tags[slots], shelf.audio[slots]
+    return Among(
+        artist=shelf.artist[slots],
+        genre=shelf.genre[slots],
+        starts=tags.indptr.astype(np.int64),
+        tags=tags.indices,
+        marks=np.zeros(tags.shape[1], np.float32),
+        audio=audio,
+        squares=np.einsum("ij,ij->i", audio, audio),
+        has_audio=shelf.has_audio[slots],
+    )
 
 
 def _same(some: Numbers, others: Numbers) -> npt.NDArray[np.bool_]:

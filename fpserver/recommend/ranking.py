@@ -6,11 +6,11 @@ import numpy as np
 from scipy import sparse
 
 from fpserver.recommend import blend, content, factors
-from fpserver.recommend.blend import Signal, Weights
+from fpserver.recommend.blend import CONTENT, STRATEGIES, Signal, Weights
 from fpserver.recommend.content import Shares, Sounds
 from fpserver.recommend.expected import FEW
 from fpserver.recommend.model import Model
-from fpserver.recommend.shelf import NOWHERE, Shelf, Slots
+from fpserver.recommend.shelf import NOWHERE, Numbers, Shelf, Slots
 from fpserver.recommend.taste import Likings
 from fpserver.terms import Vector, Vectors
 
@@ -20,29 +20,37 @@ LATELY = 3  # last liked tracks
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Neighbours:
-    """Who is near whom, by slot."""
+    """Who is near whom: as the model says it by its rows, asked by slot."""
 
     row: Slots  # of each slot in the model; NOWHERE: nobody has heard it
+    slot: Slots  # of each row on the shelf; one behind the last for those that are not on it
     starts: Slots  # of each row: where its neighbours begin; the next row's start is where they end
-    near: Slots  # slots of neighbours; one behind the last for those that are not on the shelf
+    near: Numbers  # rows of neighbours
     strength: Vector
 
     def of(self, slot: int) -> tuple[Slots, Vector]:
         """(slots of a track's neighbours, how strong each is)."""
         row = int(self.row[slot])
         if row == NOWHERE:
-            return self.near[:0], self.strength[:0]
+            return self.slot[:0], self.strength[:0]
         here = slice(int(self.starts[row]), int(self.starts[row + 1]))
-        return self.near[here], self.strength[here]
+        return self.slot[self.near[here]], self.strength[here]
+
+    def of_each(self, slots: Slots) -> tuple[Slots, Vector, Slots]:
+        """(neighbours of these tracks, one track's after the other's, how strong each is, whose: place in `slots`)."""
+        rows = self.row[slots]
+        places = np.flatnonzero(rows != NOWHERE)
+        first = self.starts[rows[places]]
+        lengths = self.starts[rows[places] + 1] - first
+        which = np.repeat(places, lengths)
+        ends = np.cumsum(lengths)
+        at = np.arange(len(which)) + np.repeat(first - ends + lengths, lengths)
+        return self.slot[self.near[at]], self.strength[at], which
 
     def of_all(self, slots: Slots, weight: Vector) -> Vector:
         """How strongly each track is a neighbour of these, (n_slots,)."""
-        found = [self.of(slot) for slot in slots.tolist()]
-        if not found:
-            return np.zeros(len(self.row), np.float32)
-        near = np.concatenate([theirs for theirs, _ in found])
-        strength = np.concatenate([each * of for (_, each), of in zip(found, weight, strict=True)])
-        total = np.bincount(near, strength, minlength=len(self.row) + 1)[:-1]
+        near, strength, which = self.of_each(slots)
+        total = np.bincount(near, strength * weight[which], minlength=len(self.row) + 1)[:-1]
         return np.maximum(total, 0).astype(np.float32)
 
 
@@ -109,7 +117,7 @@ def _placed(shelf: Shelf, model: Model) -> Learned:
 
 def _neighbours(near: sparse.csr_array, row: Slots, slot: Slots) -> Neighbours:
     return Neighbours(
-        row=row, starts=near.indptr.astype(np.int64), near=slot[near.indices], strength=near.data
+        row=row, slot=slot, starts=near.indptr.astype(np.int64), near=near.indices, strength=near.data
     )
 
 
@@ -121,14 +129,17 @@ class Told:
     newness: float  # 1: nothing is known of who asks; towards 0: much is
 
 
-def signals(ranker: Ranker, likings: Likings) -> Told:
-    """What speaks for each track."""
+def signals(ranker: Ranker, likings: Likings, strategy: str = "hybrid") -> Told:
+    """What speaks for each track; without what counts for nothing by this strategy, as far as that saves work."""
     shelf = ranker.shelf
     slots = shelf.slots_of(likings.track_id)
     there = slots != NOWHERE
     slots, likings = slots[there], likings.taken(there)
-    told = _content(ranker, slots, likings)
-    if ranker.learned is not None:
+    counting = set(STRATEGIES[strategy])
+    told: dict[Signal, Vector] = {}
+    if not counting.isdisjoint(CONTENT):
+        told |= _content(ranker, slots, likings)
+    if ranker.learned is not None and not counting <= set(CONTENT):
         told |= _collaborative(ranker.learned, slots, likings)
     return Told(signals=told, newness=KNOWN / (KNOWN + int((likings.drawn > 0).sum())))
 
@@ -144,10 +155,8 @@ def _content(ranker: Ranker, slots: Slots, likings: Likings) -> dict[Signal, Vec
     if len(liked):
         liked = liked[content.seeds(drawn[liked])]
         weight = drawn[liked]
-        alike = ranker.sounds.likeness(slots[liked])
-        told[Signal.SOUND_MEAN] = (weight / weight.sum()) @ alike
-        alike *= (weight / weight.max())[:, None]
-        told[Signal.SOUND] = alike.max(0)
+        nearest, mean = ranker.sounds.of_liked(slots[liked], weight)
+        told[Signal.SOUND], told[Signal.SOUND_MEAN] = nearest, mean
     return told
 
 

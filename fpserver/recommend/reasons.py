@@ -147,10 +147,12 @@ def _tags(shelf: Shelf, slot: int) -> Slots:
 def _near(ranker: Ranker, liked: _Liked, slots: Slots) -> Vectors:
     """How strongly each track is a neighbour of each that is liked, (len(slots), len(liked.slots))."""
     near = np.zeros((len(slots), len(liked.slots)), np.float32)
-    if ranker.learned is None:
+    if ranker.learned is None or not len(slots):
         return near
+    order = np.argsort(slots)
     for neighbours in (ranker.learned.by_likings, ranker.learned.by_meetings):
-        for column, slot in enumerate(liked.slots.tolist()):
-            theirs, strength = neighbours.of(slot)
-            near[:, column] += ((theirs[None] == slots[:, None]) * strength[None]).sum(1)
+        theirs, strength, column = neighbours.of_each(liked.slots)
+        places = order[np.minimum(np.searchsorted(slots, theirs, sorter=order), len(slots) - 1)]
+        hit = slots[places] == theirs
+        np.add.at(near, (places[hit], column[hit]), strength[hit])
     return near
