@@ -25,13 +25,11 @@ from fpserver.similarity.mix import Mix
 from fpserver.terms import KINDS, FeedbackKind, Group, History, Sieve, Track, TrackStatus, Vector
 from fpserver.thinking import think
 
-MARGIN = 10  # tracks more than asked for: some may be gone
+MARGIN = 3  # tracks more than asked for: some may have gone in the last second
 KNOWN = 5  # liked tracks of somebody who is known
 START_DIVERSITY = 0.5
 START_PER_ARTIST = 1
-LATELY_S = (
-    12 * 3600.0
-)  # what was heard so lately is not recommended again, even to who wants to hear things again
+LATELY_S = 12 * 3600.0  # what was heard so lately does not come again, even to who wants to hear things again
 MIN_ALIKE = 0.6  # groups that sound less alike are no reason
 MAX_ALIKE = 2  # groups that a reason names
 
