@@ -21,8 +21,8 @@ HELD_BACK = 0.3  # newest share of events, from which weights are learned
 PRETENDED_NEW = 0.1  # share of tracks that are new in the first training
 LATELY = 0.1  # newest share of events that say what is popular lately
 MAX_ASKED = 600  # people from whose newest events weights are learned
-MAX_CANDIDATES = 2000  # tracks that each of them could have heard
-MIN_ASKED = 30
+MAX_CANDIDATES = 2000  # tracks of all that each of them could have heard, at random
+MIN_ASKED = 30  # fewer say nothing: weights are the assumed ones
 MAX_NEIGHBORS, ENOUGH_NEIGHBORS = 400, 2_000_000  # where tracks are few, more neighbours are kept of each
 
 
