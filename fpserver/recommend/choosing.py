@@ -16,10 +16,6 @@ from fpserver.terms import Vector
 
 POOL = 10  # times as many tracks as are wanted, at least MIN_POOL
 MIN_POOL = 200
-SAME_ARTIST, SAME_GENRE = (
-    0.5,
-    0.2,
-)  # likeness of tracks that have no sound to compare is made of these and of tags
 NOISE = 0.1  # of the spread of the best scores, by which a seed shuffles
 
 
