@@ -6,8 +6,8 @@ score is Σ (weight + weight for new people · newness) · signal; newness falls
 asks.
 
 Weights are those under which what was liked next is likeliest (a conditional logit) among those tracks that one signal
-or another holds likely: what nobody would have found says nothing of how to order what is found. They are drawn to 0 by
-as much as some hundred questions weigh, which levels out what a few people did by chance.
+or another holds likely: what nobody would have found says nothing of how to order what is found. They are drawn to 0,
+each question by as much, which levels out what people did by chance.
 
 McFadden, "Conditional Logit Analysis of Qualitative Choice Behavior", 1974.
 """
@@ -134,7 +134,7 @@ def parts(
     """What each signal adds, of those that tell anything."""
     found = {}
     for signal, weight in weights.by_strategy[strategy].items():
-        if signal in told:
+        if signal in told and len(told[signal]):
             mean, spread = float(told[signal].mean()), float(told[signal].std())
             gain = weight.always + weight.new * newness
             if spread > FLAT and gain:
@@ -147,7 +147,7 @@ def _unit(spread: float, usual: float) -> float:
 
 
 def learn(questions: Sequence[Question]) -> Weights:
-    """The weights under which what was chosen is likeliest."""
+    """The weights under which what was chosen is likeliest; the assumed ones where no signal finds anything of it."""
     spreads = np.mean([question.signals.std(0) for question in questions], axis=0)
     likely = [_likely(question) for question in questions]
     levelled = [
@@ -155,6 +155,8 @@ def learn(questions: Sequence[Question]) -> Weights:
         for question, which in zip(questions, likely, strict=True)
         if question.chosen[which].any()
     ]
+    if not levelled:
+        return assumed()
     return Weights(
         by_strategy={name: _learn(levelled, signals) for name, signals in STRATEGIES.items()},
         spreads=dict(zip(SIGNALS, spreads.tolist(), strict=True)),

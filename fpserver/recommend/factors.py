@@ -69,6 +69,9 @@ def gram(vectors: Vectors, *, n_users: int) -> Vectors:
 def fold_in(vectors: Vectors, weight: Vector, of_all: Vectors) -> Vector:
     """The vector of who thinks this of these tracks.
 
+    A dislike draws what is expected of its track, and of what lies near it, towards 0, and not below: of a track for
+    which less than 0 was expected, it lifts that a little.
+
     Args:
         vectors: (n, n_factors), of those tracks.
         weight: (n,), how much they are liked; below 0: disliked.

@@ -53,7 +53,6 @@ class Model:
                 for name in ("base", "audio", "artist", "genre", "tag")
             },
         }
-        weights = self.weights.by_strategy.items()
         document = {
             "version": VERSION,
             "arrays": {name: [each.dtype.str, each.shape, each.tobytes()] for name, each in arrays.items()},
@@ -61,8 +60,10 @@ class Model:
             "scales": told.scales,
             "n_people": self.n_people,
             "weights": {
-                name: {signal.value: weight for signal, weight in by.items()} for name, by in weights
+                name: {signal.value: [weight.always, weight.new] for signal, weight in by_signal.items()}
+                for name, by_signal in self.weights.by_strategy.items()
             },
+            "spreads": {signal.value: spread for signal, spread in self.weights.spreads.items()},
         }
         packed: bytes = msgpack.packb(document)
         return packed
@@ -92,7 +93,7 @@ def _model(document: dict[str, Any]) -> Model:
         }
         for name in STRATEGIES
     }
-    spreads = {Signal(signal): spread for signal, spread in document["spreads"].items()}
+    spreads = {signal: document["spreads"][signal.value] for signal in Signal}
     return Model(
         track_id=arrays["track_id"],
         n_people=document["n_people"],

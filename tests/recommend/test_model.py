@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from fpserver.errors import InvalidRequest
-from fpserver.recommend.blend import STRATEGIES, Weights
+from fpserver.recommend.blend import STRATEGIES, Signal, Weight, Weights
 from fpserver.recommend.expected import Expectations
 from fpserver.recommend.model import VERSION, Model, unpack
 
@@ -29,6 +29,7 @@ def model(seed: int, n_tracks: int = 5, n_factors: int = 3, n_dimensions: int = 
     n_targets = n_factors + 1
     return Model(
         track_id=np.sort(rng.choice(2**28, n_tracks, replace=False)),
+        n_people=n_tracks + 7,
         factors=numbers(n_tracks, n_factors),
         near=near(),
         met_near=near(),
@@ -47,8 +48,10 @@ def model(seed: int, n_tracks: int = 5, n_factors: int = 3, n_dimensions: int = 
         ),
         weights=Weights(
             by_strategy={
-                name: {each: float(rng.normal()) for each in STRATEGIES[name]} for name in STRATEGIES
-            }
+                name: {each: Weight(always=rng.normal(), new=rng.normal()) for each in STRATEGIES[name]}
+                for name in STRATEGIES
+            },
+            spreads={each: rng.uniform(0, 2) for each in Signal},
         ),
     )
 
@@ -72,17 +75,31 @@ def test_what_is_packed_comes_back_the_same(
         assert tuple(getattr(after.expectations, name)) == getattr(before.expectations, name)
     assert after.expectations.scales == "9f2c"
     assert after.weights.by_strategy == before.weights.by_strategy
+    assert after.weights.spreads == before.weights.spreads
+    assert after.n_people == before.n_people
 
 
 def test_the_layout_is_the_one_that_is_drawn() -> None:
     document = msgpack.unpackb(model(1, n_tracks=2).pack())
-    assert set(document) == {"version", "arrays", "texts", "scales", "weights"}
-    assert document["version"] == VERSION == 1
+    assert set(document) == {
+        "version",
+        "arrays",
+        "texts",
+        "scales",
+        "n_people",
+        "weights",
+        "spreads",
+    }
+    assert document["version"] == VERSION == 2
     dtype, shape, kept = document["arrays"]["track_id"]
     assert (dtype, shape) == ("<i8", [2])
     assert int.from_bytes(kept[:8], "little") == model(1, n_tracks=2).track_id[0]
     assert document["texts"]["artists"] == ["", "bin day", "ünter ☂"]
+    assert document["n_people"] == 9
     assert set(document["weights"]) == set(STRATEGIES)
+    of_sound = model(1, n_tracks=2).weights.by_strategy["content"][Signal.SOUND]
+    assert document["weights"]["content"]["sound"] == [of_sound.always, of_sound.new]
+    assert set(document["spreads"]) == {each.value for each in Signal}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +127,7 @@ def test_a_model_of_another_version_says_so() -> None:
         unpack(msgpack.packb(document | {"version": 99}))
 
 
-@pytest.mark.parametrize("lost", ["arrays", "texts", "scales", "weights"])
+@pytest.mark.parametrize("lost", ["arrays", "texts", "scales", "n_people", "weights", "spreads"])
 def test_a_model_that_lacks_a_part_is_refused(lost: str) -> None:
     document: dict[str, Any] = msgpack.unpackb(model(1).pack())
     inside: list[dict[str, Any]] = [{name: part for name, part in document.items() if name != lost}]
@@ -122,7 +139,7 @@ def test_a_model_that_lacks_a_part_is_refused(lost: str) -> None:
         with pytest.raises(InvalidRequest):
             unpack(msgpack.packb(each))
     with pytest.raises(InvalidRequest):
-        unpack(msgpack.packb(document | {"weights": {"hybrid": {"of_tomorrow": 1.0}}}))
+        unpack(msgpack.packb(document | {"weights": {"hybrid": {"of_tomorrow": [1.0, 0.0]}}}))
 
 
 PACKED = model(3).pack()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fpserver.recommend.neighbours import HIGH, K1, SHRINK, B, of_likings, of_meetings
+from fpserver.recommend.neighbours import HIGH, LENGTH, SATURATION, SHRINK, of_likings, of_meetings
 
 
 def matrix(seed: int, *, n_users: int = 30, n_tracks: int = 14, share: float = 0.3) -> sparse.csr_array:
@@ -54,8 +54,8 @@ def test_neighbours_by_meetings_are_those_of_bm25(n_neighbors: int) -> None:
     dense = met.toarray().astype(np.float64)  # (people, tracks)
     idf = np.log(dense.shape[1]) - np.log1p((dense > 0).sum(1))
     length = dense.sum(0)
-    norm = (1 - B) + B * length / length.mean()
-    weighted = dense * (K1 + 1) / (K1 * norm[None] + dense) * idf[:, None]
+    norm = (1 - LENGTH) + LENGTH * length / length.mean()
+    weighted = dense * (SATURATION + 1) / (SATURATION * norm[None] + dense) * idf[:, None]
     alike = weighted.T @ weighted
     kept = strongest(alike, alike, n_neighbors)
     found = of_meetings(met, n_neighbors=n_neighbors)

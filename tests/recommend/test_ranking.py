@@ -7,9 +7,9 @@ import pytest
 from scipy import sparse
 
 from fpserver.recommend import factors
-from fpserver.recommend.blend import COLLABORATIVE, CONTENT, STRATEGIES, Signal, Weights
+from fpserver.recommend.blend import CONTENT, STRATEGIES, Signal, Weight, Weights, assumed
 from fpserver.recommend.model import Model
-from fpserver.recommend.ranking import Ranker, ranker, score, signals
+from fpserver.recommend.ranking import KNOWN, Ranker, ranker, score, signals
 from fpserver.recommend.shelf import NOWHERE, Described, build
 from fpserver.recommend.taste import likings
 from fpserver.recommend.train import train
@@ -26,7 +26,7 @@ FIRST = int(SHELF.track_id[0])
 def model() -> Model:
     found = train(parted_people(SHELF), SHELF, size=SIZE)
     assert found is not None
-    return replace(found, weights=Weights())  # the assumed ones
+    return replace(found, weights=assumed())
 
 
 @pytest.fixture(scope="module")
@@ -65,24 +65,24 @@ def test_a_dislike_lowers_what_is_like_it(known: Ranker, strategy: str) -> None:
 def test_without_a_model_what_tracks_are_is_all_that_speaks() -> None:
     asked = ranker(SHELF, None)
     told = signals(asked, likings(history((0, FIRST, LIKE, 1, 0.0))))
-    assert set(told) == set(CONTENT)
+    assert set(told.signals) == set(CONTENT)
     assert scores(asked, "hybrid", (FIRST, LIKE))[1] > scores(asked, "hybrid", (FIRST, LIKE))[20]
     np.testing.assert_array_equal(scores(asked, "collaborative", (FIRST, LIKE)), 0)
 
 
 def test_of_somebody_unknown_only_what_others_do_speaks(known: Ranker) -> None:
     told = signals(known, likings(history()))
-    assert not set(told) & set(CONTENT)
-    assert Signal.POPULAR in told and Signal.FACTORS not in told
+    assert not set(told.signals) & set(CONTENT) and told.newness == 1
+    assert Signal.POPULAR in told.signals and Signal.FACTORS not in told.signals
     nobody = signals(known, likings(history((0, 99_999, LIKE, 1, 0.0))))  # likes what is not on the shelf
-    assert set(nobody) == set(told)
-    assert signals(ranker(SHELF, None), likings(history())) == {}
+    assert set(nobody.signals) == set(told.signals) and nobody.newness == 1
+    assert signals(ranker(SHELF, None), likings(history())).signals == {}
 
 
 def test_every_signal_is_told_of_somebody_known(known: Ranker) -> None:
     told = signals(known, likings(history((0, FIRST, LIKE, 1, 0.0), (0, FIRST + 1, PLAY, 1, 1.0))))
-    assert set(told) == set(Signal)
-    for signal, column in told.items():
+    assert set(told.signals) == set(Signal)
+    for signal, column in told.signals.items():
         assert column.shape == (len(SHELF),) and np.isfinite(column).all(), signal
 
 
@@ -101,14 +101,15 @@ def test_a_new_track_is_spoken_for_by_what_is_known_of_it(model: Model) -> None:
     ]
     asked = ranker(build([*there, new, stranger], n_dimensions=3, scales="1"), model)
     liked = likings(history(*((0, int(SHELF.track_id[slot]), LIKE, 1, 0.0) for slot in (12, 13, 14))))
-    told = signals(asked, liked)
+    speaks = signals(asked, liked)
+    told = speaks.signals
     for signal in (Signal.FACTORS, Signal.POPULAR, Signal.NEIGHBOURS, Signal.LATELY):
         assert np.all(told[signal][-2:] == 0), signal
     assert told[Signal.UNHEARD][-1] == told[Signal.UNHEARD][-2] == 1 == told[Signal.UNHEARD].max()
     for signal in (Signal.EXPECTED, Signal.SOUND, Signal.ARTIST, Signal.TAGS):
         assert told[signal][-2] > told[signal][-1] and told[signal][-2] > told[signal].mean(), signal
     assert told[Signal.EXPECTED_POPULAR][-2] > 0
-    found = score(asked, told, "hybrid")
+    found = score(asked, speaks, "hybrid")
     others = np.append(found[:-2][part_of(SHELF) != 1], found[-1])
     assert found[-2] > others.max()
 
@@ -127,7 +128,7 @@ def test_empty_slots_and_tracks_that_are_gone_are_nobodys_neighbours(model: Mode
     liked = likings(
         history(*((0, int(each), LIKE, 1, 0.0) for each in SHELF.track_id[[0, 3, 4]]))  # the first is gone
     )
-    told = signals(asked, liked)
+    told = signals(asked, liked).signals
     for signal in (Signal.NEIGHBOURS, Signal.NEIGHBOURS_MET, Signal.FACTORS):
         assert not told[signal][list(gone)].any() and told[signal].any(), signal
 
@@ -148,18 +149,53 @@ def test_neighbours_of_several_are_those_of_each_together(known: Ranker) -> None
             near, strength = neighbours.of(slot)
             dense[[slot] * len(near), near] = strength
         slots, weight = np.array([0, 5, 13]), np.array([2.0, -0.5, 1.0], np.float32)
-        expected = np.log1p(10 * np.maximum(weight @ dense.toarray()[slots], 0))
+        expected = np.maximum(weight @ dense.toarray()[slots], 0)
         np.testing.assert_allclose(neighbours.of_all(slots, weight), expected, rtol=1e-4, atol=1e-6)
         assert not neighbours.of_all(slots[:0], weight[:0]).any()
 
 
-def test_a_score_is_the_sum_of_what_speaks_by_its_weight(known: Ranker) -> None:
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_score_is_the_sum_of_what_speaks_by_its_weight(known: Ranker, strategy: str) -> None:
     rng = np.random.default_rng(1)
-    weights = {signal: float(rng.normal()) for signal in COLLABORATIVE}
-    asked = replace(known, weights=Weights(by_strategy={"collaborative": weights}))
+    weights = Weights(
+        by_strategy={
+            strategy: {each: Weight(always=rng.normal(), new=rng.normal()) for each in STRATEGIES[strategy]}
+        },
+        spreads={each: rng.uniform(0.1, 2) for each in Signal},
+    )
     told = signals(known, likings(history((0, FIRST, LIKE, 1, 0.0), (0, FIRST + 20, DISLIKE, 1, 1.0))))
-    expected = sum(weights[signal] * told[signal] for signal in COLLABORATIVE)
-    np.testing.assert_allclose(score(asked, told, "collaborative"), expected, rtol=1e-4, atol=1e-5)
+    assert told.newness == KNOWN / (KNOWN + 1)
+    expected = np.zeros(len(SHELF))
+    for signal, weight in weights.by_strategy[strategy].items():
+        column = told.signals[signal].astype(np.float64)
+        above = (column - column.mean()) / np.sqrt(max(column.std(), 1e-12) * weights.spreads[signal])
+        expected += (weight.always + told.newness * weight.new) * above
+    found = score(replace(known, weights=weights), told, strategy)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_strategy_saves_work_and_changes_no_score(known: Ranker, strategy: str) -> None:
+    for taste in (
+        likings(history()),
+        likings(
+            history((0, FIRST, LIKE, 1, 0.0), (0, FIRST + 20, DISLIKE, 1, 1.0), (0, FIRST + 5, PLAY, 1, 2.0))
+        ),
+    ):
+        everything, needed = signals(known, taste), signals(known, taste, strategy)
+        assert needed.newness == everything.newness
+        assert set(needed.signals) >= set(everything.signals) & set(STRATEGIES[strategy])
+        left_out = {"content": set(Signal) - set(CONTENT), "collaborative": set(CONTENT), "hybrid": set()}
+        assert not set(needed.signals) & left_out[strategy]
+        np.testing.assert_array_equal(score(known, needed, strategy), score(known, everything, strategy))
+
+
+def test_the_more_is_known_of_somebody_the_less_new_he_is(known: Ranker) -> None:
+    def newness(n: int) -> float:
+        events = [(0, int(each), LIKE, 1, 0.0) for each in SHELF.track_id[:n]]
+        return signals(known, likings(history(*events, (0, FIRST + 35, DISLIKE, 1, 0.0)))).newness
+
+    assert [newness(n) for n in (0, 5, 15)] == [1, 0.5, 0.25]
 
 
 def test_the_model_is_found_whatever_the_order_of_the_shelf(model: Model, known: Ranker) -> None:
@@ -180,7 +216,7 @@ def test_very_many_likings_are_bounded_by_the_strongest(
     monkeypatch.setattr(factors, "MAX_LIKED", 4)
     told = signals(known, likings(history(*((0, each, kind, 1, 0.0) for each, kind in [*liked, *plays]))))
     only = signals(known, likings(history(*((0, each, kind, 1, 0.0) for each, kind in liked))))
-    np.testing.assert_allclose(told[Signal.FACTORS], only[Signal.FACTORS], rtol=1e-5)
+    np.testing.assert_allclose(told.signals[Signal.FACTORS], only.signals[Signal.FACTORS], rtol=1e-5)
 
 
 def test_shelves_of_which_little_is_known_give_finite_scores() -> None:

@@ -1,14 +1,13 @@
 """Each kind of reason on a made case, and what it names."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fpserver.recommend.blend import STRATEGIES, Signal, Weights
+from fpserver.recommend.blend import STRATEGIES, Signal, Weight, Weights
 from fpserver.recommend.model import Model
-from fpserver.recommend.ranking import Ranker, ranker, signals
+from fpserver.recommend.ranking import Ranker, Told, ranker, signals
 from fpserver.recommend.reasons import MAX_REASONS, MIN_SHARE, SPEAKS, Reason, Why, reasons
 from fpserver.recommend.shelf import build
 from fpserver.recommend.taste import Likings, likings
@@ -31,8 +30,10 @@ def model() -> Model:
 
 def weighing(asked: Ranker, **weights: float) -> Ranker:
     """One for which only some signals count."""
-    by_signal = {Signal(name): weight for name, weight in weights.items()}
-    return replace(asked, weights=Weights(by_strategy={"hybrid": by_signal}))
+    by_signal = {Signal(name): Weight(always=weight) for name, weight in weights.items()}
+    return replace(
+        asked, weights=Weights(by_strategy={"hybrid": by_signal}, spreads=dict.fromkeys(Signal, 1.0))
+    )
 
 
 def liking(*slots: int, disliked: tuple[int, ...] = ()) -> Likings:
@@ -45,10 +46,10 @@ def liking(*slots: int, disliked: tuple[int, ...] = ()) -> Likings:
 
 
 def why(
-    asked: Ranker, taste: Likings, *slots: int, told: Mapping[Signal, np.ndarray] | None = None
+    asked: Ranker, taste: Likings, *slots: int, told: dict[Signal, np.ndarray] | None = None
 ) -> list[list[Reason]]:
-    told = signals(asked, taste) if told is None else told
-    return reasons(asked, told, "hybrid", taste, np.array(slots))
+    speaking = signals(asked, taste) if told is None else Told(signals=told, newness=0.5)
+    return reasons(asked, speaking, "hybrid", taste, np.array(slots))
 
 
 @pytest.mark.parametrize("signal", Signal)
@@ -81,7 +82,7 @@ def test_taste_popularity_and_newness_name_nobody(model: Model) -> None:
     for signal, kind in (("factors", Why.TASTE), ("popular", Why.POPULAR), ("expected_popular", Why.NEW)):
         asked = weighing(ranker(SHELF, model), **{signal: 1.0})
         told = signals(asked, liking(0, 1))
-        best = int(told[Signal(signal)].argmax())
+        best = int(told.signals[Signal(signal)].argmax())
         ((reason,),) = why(asked, liking(0, 1), best)
         assert (reason.why, reason.because_of, reason.share) == (kind, None, 1.0)
 
@@ -100,7 +101,7 @@ def test_the_worst_of_few_tracks_is_told_by_what_speaks_for_it_at_all() -> None:
     asked = weighing(ranker(shelf, None), sound=1.0)
     taste = likings(history((0, 1, LIKE, 1, 0.0)))
     told = signals(asked, taste)
-    assert told[Signal.SOUND][2] < told[Signal.SOUND].mean()
+    assert told.signals[Signal.SOUND][2] < told.signals[Signal.SOUND].mean()
     ((reason,),) = reasons(asked, told, "hybrid", taste, np.array([2]))
     assert (reason.why, reason.because_of, reason.share) == (Why.LIKE, 1, 1.0)
 
@@ -108,11 +109,11 @@ def test_the_worst_of_few_tracks_is_told_by_what_speaks_for_it_at_all() -> None:
 def test_shares_are_of_all_that_speaks_for_it_and_weak_ones_are_left_out() -> None:
     n = len(SHELF)
     told = {}
-    for signal, height in (
-        (Signal.SOUND, 6.0),
-        (Signal.POPULAR, 3.0),
-        (Signal.FACTORS, 0.5),
-        (Signal.UNHEARD, -5.0),
+    for signal, height in (  # levelled, the square root of this counts
+        (Signal.SOUND, 6.0**2),
+        (Signal.POPULAR, 3.0**2),
+        (Signal.FACTORS, 0.5**2),
+        (Signal.UNHEARD, -(5.0**2)),
     ):
         told[signal] = np.zeros(n, np.float32)
         told[signal][7] = height
@@ -137,6 +138,23 @@ def test_what_speaks_together_for_the_same_is_one_reason() -> None:
     assert [(each.why, each.share) for each in found] == [(Why.LIKE, 0.667), (Why.TASTE, 0.333)]
 
 
+def test_what_speaks_to_new_people_only_is_no_reason_to_others() -> None:
+    told = {signal: np.zeros(len(SHELF), np.float32) for signal in (Signal.SOUND, Signal.POPULAR)}
+    for column in told.values():
+        column[7] = 1
+    weights = {Signal.SOUND: Weight(always=1.0), Signal.POPULAR: Weight(always=0.0, new=3.0)}
+    asked = replace(
+        ranker(SHELF, None),
+        weights=Weights(by_strategy={"hybrid": weights}, spreads=dict.fromkeys(Signal, 1.0)),
+    )
+    for newness, expected in (
+        (0.0, [(Why.LIKE, 1.0)]),
+        (1.0, [(Why.POPULAR, 0.75), (Why.LIKE, 0.25)]),
+    ):
+        (found,) = reasons(asked, Told(signals=told, newness=newness), "hybrid", liking(0), np.array([7]))
+        assert [(each.why, each.share) for each in found] == expected
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_reasons_of_every_track_hold_together(model: Model, strategy: str) -> None:
     asked = ranker(SHELF, model)
@@ -147,7 +165,9 @@ def test_reasons_of_every_track_hold_together(model: Model, strategy: str) -> No
         assert 1 <= len(each) <= MAX_REASONS
         assert len({reason.why for reason in each}) == len(each)
         shares = [reason.share for reason in each]
-        assert shares == sorted(shares, reverse=True) and shares[-1] > 0 and sum(shares) <= 1.001
+        assert shares == sorted(shares, reverse=True) and shares[-1] > 0 and sum(shares) < 1.0016, (
+            "each is rounded"
+        )
         assert {reason.because_of for reason in each} <= {None, IDS[0], IDS[13], IDS[26]}
         kinds = set((strategy == "content" and [Why.LIKE, Why.START]) or Why)
         assert {reason.why for reason in each} <= kinds

@@ -11,6 +11,8 @@ from fpserver.recommend.taste import (
     BROKEN_OFF,
     HALF_LIFE_S,
     HEARD_FRACTION,
+    MANY,
+    MEETING,
     MIDDLE,
     MOST_BROKEN_OFF,
     VERDICT,
@@ -59,7 +61,10 @@ def test_each_kind_of_event_says_what_it_says(events: list[Event], liking: float
     assert told.liking[0] == pytest.approx(liking)
     assert told.weight[0] == pytest.approx(max(liking, 0))
     against = events_against(events)
-    assert (told.disliked[0], told.met[0]) == (against, 0 if against else 1)
+    assert (told.disliked[0], told.met[0]) == (
+        against,
+        0 if against else min(len(events), MANY),
+    )
 
 
 def events_against(events: list[Event]) -> bool:
@@ -87,6 +92,21 @@ def test_likings_fade_before_the_newest_event_of_the_same_person() -> None:
     np.testing.assert_allclose(told.weight, [VERDICT / 8, VERDICT / 4, 0, VERDICT], rtol=1e-6)
     np.testing.assert_allclose(told.met, [1 / 8, 1 / 4, 0, 1], rtol=1e-6)
     np.testing.assert_allclose(told.liking, [VERDICT, VERDICT, -VERDICT, VERDICT])
+
+
+def test_who_meets_a_track_is_drawn_to_it_even_when_breaking_it_off_but_not_against_a_verdict() -> None:
+    told = likings(history((0, 1, SKIP, 0, 0.0), (0, 2, DISLIKE, 1, 0.0), (0, 3, LIKE, 1, 0.0)))
+    np.testing.assert_allclose(told.drawn, [MEETING, -VERDICT, VERDICT + MEETING])
+    np.testing.assert_allclose(told.signed, [-BROKEN_OFF, -VERDICT, VERDICT])
+
+
+def test_meeting_a_track_more_than_many_times_says_no_more() -> None:
+    told = likings(
+        history(
+            *((0, track, PLAY, 1, 0.0) for track, n in ((1, 3), (2, MANY), (3, 9 * MANY)) for _ in range(n))
+        )
+    )
+    assert told.met.tolist() == [3, MANY, MANY]
 
 
 def test_people_do_not_know_of_each_other() -> None:
@@ -148,7 +168,10 @@ def test_many_events_say_what_each_person_and_track_say_alone(
         fresh = 0.5 ** ((newest - theirs[-1][0]) / HALF_LIFE_S)
         assert told.liking[i] == pytest.approx(liking, abs=1e-5)
         assert told.weight[i] == pytest.approx(max(liking, 0) * fresh, abs=1e-5)
-        assert told.met[i] == pytest.approx(0 if against else fresh, abs=1e-5)
+        assert told.met[i] == pytest.approx(0 if against else min(len(theirs), MANY) * fresh, abs=1e-5)
+        drawn = liking if against else (max(liking, 0) + MEETING * min(len(theirs), MANY)) * fresh
+        assert told.drawn[i] == pytest.approx(drawn, abs=1e-5)
+        assert told.signed[i] == pytest.approx(liking * fresh if liking > 0 else liking, abs=1e-5)
         assert told.disliked[i] == against
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from fpserver.recommend import blend
 from fpserver.recommend import train as training
-from fpserver.recommend.blend import Weights
+from fpserver.recommend.blend import Weights, assumed
 from fpserver.recommend.model import unpack
 from fpserver.recommend.shelf import build
 from fpserver.recommend.train import train
@@ -30,10 +30,10 @@ def test_the_same_feedback_gives_the_same_bytes() -> None:
 def test_weights_are_learned_when_there_is_enough_to_learn_from() -> None:
     model = train(PEOPLE, SHELF, size=SIZE)
     assert model is not None
-    assert model.weights.by_strategy != Weights().by_strategy
+    assert model.weights.by_strategy != assumed().by_strategy
     assert set(model.weights.by_strategy) == set(blend.STRATEGIES)
     few = train(parted_people(SHELF, n_users=4), SHELF, size=SIZE)
-    assert few is not None and few.weights.by_strategy == Weights().by_strategy
+    assert few is not None and few.weights.by_strategy == assumed().by_strategy
 
 
 def test_what_is_learned_is_of_tracks_that_people_know() -> None:
@@ -43,11 +43,27 @@ def test_what_is_learned_is_of_tracks_that_people_know() -> None:
     n_tracks = len(model.track_id)
     assert model.factors.shape == (n_tracks, SIZE.n_factors) and np.isfinite(model.factors).all()
     for near in (model.near, model.met_near):
-        assert near.shape == (n_tracks, n_tracks) and np.diff(near.indptr).max() <= SIZE.n_neighbors
+        assert near.shape == (n_tracks, n_tracks) and np.diff(near.indptr).max() < n_tracks
     liked = PEOPLE.kind != list(FeedbackKind).index(DISLIKE)
     expected = [len(np.unique(PEOPLE.user[liked & (PEOPLE.track_id == each)])) for each in model.track_id]
     assert model.n_users.tolist() == expected
+    assert model.n_people == len(np.unique(PEOPLE.user))
     assert np.all(model.n_lately <= model.n_users) and model.n_lately.sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("most", "enough", "n_kept"), [(20, 10**6, 20), (10**6, 20 * len(SHELF), 20), (0, 0, 10), (15, 0, 10)]
+)
+def test_of_few_tracks_more_neighbours_are_kept(
+    monkeypatch: pytest.MonkeyPatch, most: int, enough: int, n_kept: int
+) -> None:
+    monkeypatch.setattr(training, "MAX_NEIGHBORS", most)
+    monkeypatch.setattr(training, "ENOUGH_NEIGHBORS", enough)
+    assert SIZE.n_neighbors == 10
+    everything = history(*((user, int(each), LIKE, 1, 0.0) for user in range(9) for each in SHELF.track_id))
+    model = train(everything, SHELF, size=SIZE)
+    assert model is not None and len(model.track_id) == len(SHELF)
+    assert np.diff(model.near.indptr).max() == n_kept
 
 
 def test_tracks_that_are_not_on_the_shelf_are_passed_over() -> None:
@@ -126,7 +142,7 @@ def test_nobody_is_asked_about_what_was_not_there_yet(monkeypatch: pytest.Monkey
 
     def learn(questions: list[blend.Question]) -> Weights:
         asked.extend(questions)
-        return Weights()
+        return assumed()
 
     monkeypatch.setattr(blend, "learn", learn)
     late = float(PEOPLE.at.max())
