@@ -57,7 +57,7 @@ class Likings:
     @property
     def drawn(self) -> npt.NDArray[np.float32]:
         """How much somebody is drawn to a track, by liking and by meeting it: what factors are learned from."""
-        return np.where(self.disliked, self.liking, self.weight + MEETING * self.met).astype(np.float32)
+        return np.where(self.disliked, self.liking, self.signed + MEETING * self.met).astype(np.float32)
 
     def taken(self, which: npt.NDArray[np.bool_]) -> "Likings":
         """Some of them."""
