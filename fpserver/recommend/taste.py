@@ -7,7 +7,8 @@
     liking = verdict + (heard - left, unless the verdict is against it)
 
 A track is liked when that is above 0, and disliked when a verdict is below 0. Beside that, having met a track at all
-counts, as often as it was, MANY times at most, and broken off or not: people meet what lies near what they like.
+counts, as often as it was, MANY times at most: people meet what lies near what they like. What was only broken off once
+says nothing either way.
 
 Old likings and meetings count less: they halve every HALF_LIFE_S before the newest event of the same person, so that
 who comes back after a year is known as who left. Dislikes stay.

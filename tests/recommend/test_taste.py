@@ -94,9 +94,9 @@ def test_likings_fade_before_the_newest_event_of_the_same_person() -> None:
     np.testing.assert_allclose(told.liking, [VERDICT, VERDICT, -VERDICT, VERDICT])
 
 
-def test_who_meets_a_track_is_drawn_to_it_even_when_breaking_it_off_but_not_against_a_verdict() -> None:
+def test_who_meets_a_track_is_drawn_to_it_unless_breaking_it_off_or_by_a_verdict_against_it() -> None:
     told = likings(history((0, 1, SKIP, 0, 0.0), (0, 2, DISLIKE, 1, 0.0), (0, 3, LIKE, 1, 0.0)))
-    np.testing.assert_allclose(told.drawn, [MEETING, -VERDICT, VERDICT + MEETING])
+    np.testing.assert_allclose(told.drawn, [MEETING - BROKEN_OFF, -VERDICT, VERDICT + MEETING])
     np.testing.assert_allclose(told.signed, [-BROKEN_OFF, -VERDICT, VERDICT])
 
 
@@ -169,9 +169,10 @@ def test_many_events_say_what_each_person_and_track_say_alone(
         assert told.liking[i] == pytest.approx(liking, abs=1e-5)
         assert told.weight[i] == pytest.approx(max(liking, 0) * fresh, abs=1e-5)
         assert told.met[i] == pytest.approx(0 if against else min(len(theirs), MANY) * fresh, abs=1e-5)
-        drawn = liking if against else (max(liking, 0) + MEETING * min(len(theirs), MANY)) * fresh
+        signed = liking * fresh if liking > 0 else liking
+        drawn = liking if against else signed + MEETING * min(len(theirs), MANY) * fresh
         assert told.drawn[i] == pytest.approx(drawn, abs=1e-5)
-        assert told.signed[i] == pytest.approx(liking * fresh if liking > 0 else liking, abs=1e-5)
+        assert told.signed[i] == pytest.approx(signed, abs=1e-5)
         assert told.disliked[i] == against
 
 
