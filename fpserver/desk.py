@@ -10,9 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
-import structlog
-
-from fpserver.errors import FpserverError, Overloaded
+from fpserver.errors import Overloaded
+from fpserver.follower import Follower
 from fpserver.recommend.filling import Stocked
 from fpserver.recommend.model import Model
 from fpserver.recommend.ranking import Ranker, ranker
@@ -21,11 +20,8 @@ from fpserver.similarity.scales import Scales
 from fpserver.stocking import Stock
 from fpserver.trained import Trained
 
-log = structlog.get_logger()
-
 SHARE = 0.1  # of the time that may be spent on making ready
 LOOK_S = 0.25  # a look costs nothing
-AFTER_FAULT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,20 +43,16 @@ class Desk:
         self._stock = stock
         self._trained = trained
         self._ready: Ready | None = None
-        self._keeping: asyncio.Task[None] | None = None
-        self._ended = asyncio.Event()
+        self._follower = Follower("desk", self._look)
 
     async def __aenter__(self) -> Self:
         """Begin."""
-        self._keeping = asyncio.create_task(self._keep_ready(), name="desk")
+        await self._follower.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """End."""
-        assert self._keeping is not None
-        self._ended.set()
-        self._keeping.cancel()
-        await asyncio.gather(self._keeping, return_exceptions=True)
+        await self._follower.__aexit__()
 
     @property
     def ready(self) -> Ready:
@@ -88,21 +80,8 @@ class Desk:
         asked = await asyncio.to_thread(ranker, stocked.shelf, model)
         self._ready = Ready(stocked=stocked, scales=scales, model=model, version=version, ranker=asked)
 
-    async def _keep_ready(self) -> None:
-        while not self._ended.is_set():
-            start = time.monotonic()
-            wait_s = LOOK_S
-            try:
-                await self.make_ready()
-                wait_s = max(wait_s, (time.monotonic() - start) / SHARE)
-            except Overloaded:
-                pass  # soon
-            except FpserverError as error:
-                log.warning("desk.waits", reason=error.message)
-                wait_s = AFTER_FAULT_S
-            except Exception:
-                log.exception("desk.fault")
-                wait_s = AFTER_FAULT_S
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._ended.wait()
+    async def _look(self) -> float:
+        start = time.monotonic()
+        with suppress(Overloaded):  # the copy is there soon
+            await self.make_ready()
+        return max(LOOK_S, (time.monotonic() - start) / SHARE)

@@ -7,7 +7,7 @@ one that answers, and takes its place when it has everything. An engine that say
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,7 +16,8 @@ import structlog
 from msgspec.structs import replace
 
 from fpserver import metrics
-from fpserver.errors import FpserverError, InvalidRequest, NotDescribed, Overloaded
+from fpserver.errors import InvalidRequest, NotDescribed, Overloaded
+from fpserver.follower import Follower
 from fpserver.services import Services
 from fpserver.similarity import keys, sequences
 from fpserver.similarity.engines.engine import MIXED, Engine, Entry
@@ -29,7 +30,6 @@ log = structlog.get_logger()
 AT_ONCE = 200  # tracks
 FILLING_S = 5.0  # of one look at the changes; then the next, until nothing is left
 GRACE_S = 60.0  # until a shared engine that no longer answers is emptied
-AFTER_FAULT_S = 2.0
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,20 +60,16 @@ class Neighbourhood:
         self._since = 0.0  # when it took its place
         self._has_looked = False  # whether anything is described
         self._turn = asyncio.Lock()
-        self._ended = asyncio.Event()
-        self._following: asyncio.Task[None] | None = None
+        self._follower = Follower("following", self._look)
 
     async def __aenter__(self) -> Self:
         """Begin to follow."""
-        self._following = asyncio.create_task(self._follow(), name="following")
+        await self._follower.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Follow no more, and close the engines."""
-        assert self._following is not None
-        self._ended.set()  # a client that is connecting may swallow a cancellation
-        self._following.cancel()
-        await asyncio.gather(self._following, return_exceptions=True)
+        await self._follower.__aexit__()
         for near in (self._next, self._near):
             if near is not None:
                 await near.stack.aclose()
@@ -112,21 +108,11 @@ class Neighbourhood:
             if self._next is not None and await self._fill_in_turn(self._next):
                 await self._let_next_answer()
 
-    async def _follow(self) -> None:
-        await asyncio.to_thread(sequences.warm_up)
-        while not self._ended.is_set():
-            try:
-                await self.catch_up()
-                wait_s = self.services.config.similarity.follow_s if self._next is None else 0.0
-            except FpserverError as error:
-                log.warning("following.waits", reason=error.message)
-                wait_s = AFTER_FAULT_S
-            except Exception:
-                log.exception("following.fault")
-                wait_s = AFTER_FAULT_S
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._ended.wait()
+    async def _look(self) -> float:
+        if not self._has_looked:
+            await asyncio.to_thread(sequences.warm_up)
+        await self.catch_up()
+        return self.services.config.similarity.follow_s if self._next is None else 0.0
 
     async def _begin_next(self, version: str) -> None:
         """Open an engine for the scales that were learned last."""

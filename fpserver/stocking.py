@@ -9,14 +9,14 @@ Where other scales are learned, another copy is filled beside the one that answe
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
 import structlog
 
 from fpserver import metrics
-from fpserver.errors import FpserverError, InvalidRequest, Overloaded
+from fpserver.errors import InvalidRequest, Overloaded
+from fpserver.follower import Follower
 from fpserver.recommend.filling import Filling, Stocked
 from fpserver.services import Services
 from fpserver.similarity.engines.engine import MIXED
@@ -26,7 +26,6 @@ from fpserver.terms import Group, Track, TrackStatus, Vector
 log = structlog.get_logger()
 
 AT_ONCE = 200  # tracks
-AFTER_FAULT_S = 2.0
 SHARE = 0.05  # of the time that may be spent on laying down
 
 
@@ -53,20 +52,16 @@ class Stock:
         self._not_before = 0.0  # monotonic: when it is laid down again
         self._is_there = asyncio.Event()
         self._turn = asyncio.Lock()
-        self._ended = asyncio.Event()
-        self._following: asyncio.Task[None] | None = None
+        self._follower = Follower("stocking", self._look)
 
     async def __aenter__(self) -> Self:
         """Begin to follow."""
-        self._following = asyncio.create_task(self._follow(), name="stocking")
+        await self._follower.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Follow no more."""
-        assert self._following is not None
-        self._ended.set()  # a client that is connecting may swallow a cancellation
-        self._following.cancel()
-        await asyncio.gather(self._following, return_exceptions=True)
+        await self._follower.__aexit__()
 
     @property
     def latest(self) -> Stocked:
@@ -100,20 +95,9 @@ class Stock:
             if copy.is_new and time.monotonic() >= self._not_before:
                 await self._lay_down(copy)
 
-    async def _follow(self) -> None:
-        while not self._ended.is_set():
-            wait_s = self.services.config.recommend.follow_s
-            try:
-                await self.catch_up()
-            except FpserverError as error:
-                log.warning("stocking.waits", reason=error.message)
-                wait_s = AFTER_FAULT_S
-            except Exception:
-                log.exception("stocking.fault")
-                wait_s = AFTER_FAULT_S
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._ended.wait()
+    async def _look(self) -> float:
+        await self.catch_up()
+        return self.services.config.recommend.follow_s
 
     async def _current(self) -> _Copy:
         """The copy of this catalogue by the scales of today: the one there is, or a new one."""

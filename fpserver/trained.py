@@ -6,21 +6,18 @@ begun with that one ends with it. What cannot be read changes nothing.
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
 import structlog
 
 from fpserver import metrics
-from fpserver.errors import FpserverError
+from fpserver.follower import Follower
 from fpserver.recommend.model import Model, unpack
 from fpserver.services import Services
 from fpserver.training_job import NO_MODEL
 
 log = structlog.get_logger()
-
-AFTER_FAULT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,21 +36,17 @@ class Trained:
         self._unpack = unpack
         self._in_force: _InForce | None = None
         self._refused = ""  # version that cannot be unpacked: it is not fetched again and again
-        self._ended = asyncio.Event()
-        self._following: asyncio.Task[None] | None = None
+        self._follower = Follower("trained", self._look)
 
     async def __aenter__(self) -> Self:
         """Read the model in force, if it can be read, and begin to follow."""
-        await self._look()
-        self._following = asyncio.create_task(self._follow(), name="trained")
+        await self._follower.look()
+        await self._follower.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Follow no more."""
-        assert self._following is not None
-        self._ended.set()  # a client that is connecting may swallow a cancellation
-        self._following.cancel()
-        await asyncio.gather(self._following, return_exceptions=True)
+        await self._follower.__aexit__()
 
     @property
     def model(self) -> Model | None:
@@ -94,26 +87,9 @@ class Trained:
         log.info("trained.another_model", version=version, n_bytes=len(packed))
         await self._measure()
 
-    async def _follow(self) -> None:
-        wait_s = self._services.config.recommend.follow_s
-        while not self._ended.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._ended.wait()
-            wait_s = await self._look()
-
     async def _look(self) -> float:
-        """Catch up, or say why not; seconds until the next look."""
-        wait_s = self._services.config.recommend.follow_s
-        try:
-            await self.catch_up()
-        except FpserverError as error:
-            log.warning("trained.keeps_the_model_before", reason=error.message)
-            return max(wait_s, AFTER_FAULT_S)
-        except Exception:
-            log.exception("trained.fault")
-            return max(wait_s, AFTER_FAULT_S)
-        return wait_s
+        await self.catch_up()
+        return self._services.config.recommend.follow_s
 
     async def _measure(self) -> None:
         standing = await self._services.models.standing()

@@ -51,6 +51,7 @@ PLAN: dict[str, set[str]] = {
     "tables": {"errors"},
     "roster": {"errors", "terms"},
     "words": set(),
+    "follower": {"errors"},
     "compiling": set(),
     "thinking": set(),
     "run_folder": {"errors"},
@@ -75,6 +76,7 @@ PLAN: dict[str, set[str]] = {
         FOUNDATION
         | PURE
         | {
+            "follower",
             "services",
             "hearing",
             "describing",

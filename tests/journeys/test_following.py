@@ -48,14 +48,17 @@ async def services(client: Client, store_config: RedisConfig, redis8_url: str) -
         yield services
 
 
+NEVER_S = 3600.0
+
+
 @pytest.fixture(autouse=True)
 def only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies look at the catalogue when a test says so, and not by themselves."""
 
-    async def never(self: Neighbourhood) -> None:
-        await self._ended.wait()
+    async def never(self: Neighbourhood) -> float:
+        return NEVER_S
 
-    monkeypatch.setattr(Neighbourhood, "_follow", never)
+    monkeypatch.setattr(Neighbourhood, "_look", never)
 
 
 async def nearest(near_by: Neighbourhood, track_id: int) -> list[int]:

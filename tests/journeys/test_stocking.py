@@ -30,16 +30,19 @@ async def services(client: Client, store_config: RedisConfig) -> AsyncIterator[S
         yield services
 
 
+NEVER_S = 3600.0
+
+
 @pytest.fixture(autouse=True)
 def only_when_told(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Copies look at the catalogue when a test says so, and each look may lay down."""
 
-    async def never(self: Stock) -> None:
-        await self._ended.wait()
+    async def never(self: Stock) -> float:
+        return NEVER_S
 
     monkeypatch.setattr(stocking, "SHARE", 1e9)
     if "by_itself" not in request.node.name:
-        monkeypatch.setattr(Stock, "_follow", never)
+        monkeypatch.setattr(Stock, "_look", never)
 
 
 async def looked(stock: Stock) -> dict[int, str | None]:

@@ -34,17 +34,20 @@ async def services(client: Client, store_config: RedisConfig) -> AsyncIterator[S
         yield services
 
 
+NEVER_S = 3600.0
+
+
 @pytest.fixture(autouse=True)
 def only_when_told(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Nobody looks for what is new but when a test says so."""
 
-    async def never(self: Any) -> None:
-        await self._ended.wait()
+    async def never(self: Any) -> float:
+        return NEVER_S
 
     if "by_itself" not in request.node.name:
-        monkeypatch.setattr(Stock, "_follow", never)
-        monkeypatch.setattr(Trained, "_follow", never)
-        monkeypatch.setattr(Desk, "_keep_ready", never)
+        monkeypatch.setattr(Stock, "_look", never)
+        monkeypatch.setattr(Trained, "_look", never)
+        monkeypatch.setattr(Desk, "_look", never)
 
 
 @pytest.fixture
