@@ -2,6 +2,7 @@
 
 import resource
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,11 @@ class Learned:
 
 def train_model(folder: Path, shelf: Shelf, settings: RecommendConfig) -> Learned:
     """A model of the history in a folder."""
+    from tqdm import tqdm  # noqa: PLC0415
+
+    tqdm.set_lock(
+        threading.RLock()
+    )  # implicit's, else a semaphore that a process which is killed leaves behind
     from fpserver.recommend.train import Size, train  # noqa: PLC0415 – its libraries are for the child alone
 
     size = Size(n_factors=settings.n_factors, n_neighbors=settings.n_neighbors)
