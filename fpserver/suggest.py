@@ -52,7 +52,7 @@ class Wish:
     strategy: str = "hybrid"
     k: int = 10
     diversity: float = 0.1
-    max_per_artist: int = 2
+    max_per_artist: int | None = None  # None: the usual, but for whoever asks for one artist
     seed: int | None = None
     again: bool = False  # whether tracks that the user has heard may be named
     sieve: Sieve = field(default_factory=Sieve)
@@ -108,7 +108,8 @@ async def suggest(desk: Desk, wish: Wish) -> Suggestions:
     """
     ready, now = desk.ready, time.time()
     history = _none() if wish.user is None else await desk.services.feedback.history(wish.user)
-    choice = await think(_chosen, ready, history, wish, now)
+    usual = desk.services.config.recommend.max_per_artist
+    choice = await think(_chosen, ready, history, wish, now, usual)
     named = {reason.because_of for each in choice.reasons for reason in each if reason.because_of}
     tracks = await desk.services.tracks.get([*dict.fromkeys([*choice.track_ids, *sorted(named)])])
     return Suggestions(
@@ -119,20 +120,25 @@ async def suggest(desk: Desk, wish: Wish) -> Suggestions:
     )
 
 
-def _chosen(ready: Ready, history: History, wish: Wish, now: float) -> _Choice:
+def _chosen(ready: Ready, history: History, wish: Wish, now: float, usual_per_artist: int) -> _Choice:
     """Score all, choose some, say why."""
     shelf, taste = ready.ranker.shelf, likings(_with_wishes(history, wish, now))
     may = ready.stocked.passing(wish.sieve) & ~_barred(ready, taste, wish, now)
     n_liked = int((taste.weight > 0).sum())
     told = ranking.signals(ready.ranker, taste, wish.strategy)
     scores = ranking.score(ready.ranker, told, wish.strategy)
-    seed, diversity, max_per_artist = wish.seed, wish.diversity, wish.max_per_artist
+    diversity = wish.diversity
     if not n_liked:
         scores = _start(scores, wish)
         diversity = max(diversity, START_DIVERSITY)
-        max_per_artist = min(max_per_artist, START_PER_ARTIST)
     slots = choosing.choose(
-        shelf, scores, may, k=wish.k + MARGIN, diversity=diversity, max_per_artist=max_per_artist, seed=seed
+        shelf,
+        scores,
+        may,
+        k=wish.k + MARGIN,
+        diversity=diversity,
+        max_per_artist=_per_artist(wish, usual_per_artist, n_liked=n_liked),
+        seed=wish.seed,
     )
     if not len(slots):
         return _Choice(
@@ -148,6 +154,15 @@ def _chosen(ready: Ready, history: History, wish: Wish, now: float) -> _Choice:
         reasons=why,
         alike=_alike(ready, slots, why),
     )
+
+
+def _per_artist(wish: Wish, usual: int, *, n_liked: int) -> int:
+    """Most tracks of one artist."""
+    if wish.max_per_artist is not None:
+        return wish.max_per_artist
+    if "artist" in wish.sieve.equal:
+        return wish.k + MARGIN
+    return usual if n_liked else min(usual, START_PER_ARTIST)
 
 
 def _with_wishes(history: History, wish: Wish, now: float) -> History:

@@ -61,7 +61,13 @@ Diversity = Annotated[
     float, Meta(ge=0, le=1, description="0: the best, however alike; 1: as unlike each other as there are")
 ]
 PerArtist = Annotated[
-    int, Meta(ge=1, le=1000, description="most tracks of one artist; default `recommend.max_per_artist`")
+    int,
+    Meta(
+        ge=1,
+        le=1000,
+        description="most tracks of one artist; left out: `recommend.max_per_artist`, of a start 1, with the filter "
+        "`artist` as many as are wanted",
+    ),
 ]
 Seed = Annotated[
     int,

@@ -233,6 +233,14 @@ async def test_only_what_passes_the_filter_is_named(desk: Desk, ids: dict[str, i
         await asked(desk, sieve=Sieve(equal={"colour": "red"}))
 
 
+async def test_who_asks_for_one_artist_gets_as_many_tracks_of_his_as_wanted(desk: Desk) -> None:
+    await add(desk.services, catalogue(n_artists=3, n_each=6))
+    await made_ready(desk)
+    one = Sieve(equal={"artist": "artist 1"})
+    assert len((await asked(desk, k=5, sieve=one)).suggestions) == 5
+    assert len((await asked(desk, k=5, max_per_artist=3, sieve=one)).suggestions) == 3
+
+
 @pytest.mark.parametrize("with_model", [False, True])
 async def test_a_track_indexed_just_now_is_named_by_what_people_call_it(
     desk: Desk, ids: dict[str, int], with_model: bool

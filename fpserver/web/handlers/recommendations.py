@@ -46,7 +46,7 @@ async def of_user(request: web.Request) -> web.StreamResponse:
         strategy=query.strategy,
         k=_k(request, query.k),
         diversity=query.diversity,
-        max_per_artist=_per_artist(request, query.max_per_artist),
+        max_per_artist=query.max_per_artist,
         seed=query.seed,
         again=query.again,
         sieve=query.sieve(),
@@ -77,7 +77,7 @@ async def of_tracks(request: web.Request) -> web.StreamResponse:
         strategy=asked.strategy,
         k=_k(request, asked.k),
         diversity=asked.diversity,
-        max_per_artist=_per_artist(request, asked.max_per_artist),
+        max_per_artist=asked.max_per_artist,
         seed=asked.seed,
         again=asked.again,
         sieve=(asked.filter or SieveIn()).sieve(without=asked.exclude),
@@ -101,10 +101,6 @@ def _k(request: web.Request, k: int) -> int:
     if k > limit:
         raise InvalidRequest(f"k is {k}, at most {limit} tracks are recommended at once")
     return k
-
-
-def _per_artist(request: web.Request, wanted: int | None) -> int:
-    return request.app[DOOR].config.recommend.max_per_artist if wanted is None else wanted
 
 
 def _recommendations(
