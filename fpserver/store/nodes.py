@@ -31,6 +31,11 @@ Reply: TypeAlias = Any  # bytes, int, list or None: what the command answers
 
 STORE_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 CHANGED = (NoConnection, MovedError, ClusterDownError, SlotNotCoveredError)  # another node may hold it now
+AGAIN_AFTER_S = (
+    0.0,
+    0.05,
+    0.2,
+)  # nodes tell each other of a slot that has moved within some ten milliseconds
 NAMES_PER_CALL = 1000
 SINGLE_NODE = "store"  # name of the node that is no Cluster's
 
@@ -60,14 +65,21 @@ class Nodes:
         """Replies in the order of the calls.
 
         What failed because the function library is missing or the Cluster has changed is put right and asked once
-        more. So calls must be such that repeating them does no harm.
+        more; where a slot has moved, some times more: a node that has not heard of it yet may be the one that says
+        who holds it. So calls must be such that repeating them does no harm.
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
         replies = await self._ask(calls, deadline)
         again = [i for i, reply in enumerate(replies) if isinstance(reply, CHANGED) or _lacks_function(reply)]
-        if again and await self._put_right([replies[i] for i in again], deadline):
+        for pause_s in AGAIN_AFTER_S:
+            if not again:
+                break
+            await asyncio.sleep(pause_s)
+            if not await self._put_right([replies[i] for i in again], deadline):
+                break
             for i, reply in zip(again, await self._ask([calls[i] for i in again], deadline), strict=True):
                 replies[i] = reply
+            again = [i for i in again if isinstance(replies[i], MovedError)]
         return [
             StoreUnavailable(f"the store did not answer for {call.key}: {_said(reply)}")
             if isinstance(reply, Exception)
