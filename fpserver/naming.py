@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from fpserver.services import Services
 from fpserver.tables import Row
+from fpserver.terms import MAX_TRACK_ID
 
 NAMES = ("track_id", "external_id")  # columns
-MAX_TRACK_ID = 2**28 - 1  # as wide as a posting's track_id
 SEVERAL = 0
 SHOWN_CHARS = 100  # of what somebody has written
 

@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from fpserver.recommend import shelf
 from fpserver.recommend.shelf import Described, Shelf
 from fpserver.services import Services
-from fpserver.similarity.engines.engine import MIXED
 from fpserver.similarity.scales import Scales, unpack
-from fpserver.stocking import audio_of
-from fpserver.terms import Group, Track, TrackStatus, Vector
+from fpserver.stocking import audio_of, indexed, n_dimensions
+from fpserver.terms import Group, Track, Vector
 from fpserver.thinking import think
 
 AT_ONCE = 500  # tracks
@@ -30,14 +29,7 @@ async def whole_shelf(services: Services) -> Shelf:
     scales = None if packed is None else await think(unpack, packed)
     described: list[Described] = []
     async for track_ids in _pages(services):
-        tracks = {
-            track_id: track
-            for track_id, track in (await services.tracks.get(track_ids)).items()
-            if track.status is TrackStatus.INDEXED
-        }
-        audible = [track_id for track_id, track in tracks.items() if track.described]
-        groups = [] if scales is None else list(scales.groups)
-        vectors = await services.descriptions.vectors(audible, groups)
+        tracks, vectors = await indexed(services, track_ids, scales)
         described += await think(_described, tracks, vectors, scales)
     return await think(_built, described, scales)
 
@@ -64,5 +56,5 @@ def _described(
 
 def _built(described: list[Described], scales: Scales | None) -> Shelf:
     described.sort(key=lambda each: each.track_id)
-    n_dimensions = 0 if scales is None else scales.sizes().get(MIXED, 0)
-    return shelf.build(described, n_dimensions=n_dimensions, scales="" if scales is None else scales.version)
+    version = "" if scales is None else scales.version
+    return shelf.build(described, n_dimensions=n_dimensions(scales), scales=version)

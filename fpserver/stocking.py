@@ -121,11 +121,7 @@ class Stock:
 
     async def _take(self, copy: _Copy, track_ids: Sequence[int]) -> None:
         """What these tracks are now, into the copy."""
-        found = await self.services.tracks.get(track_ids)
-        tracks = {track_id: track for track_id, track in found.items() if track.status is TrackStatus.INDEXED}
-        described = [track_id for track_id, track in tracks.items() if track.described]
-        groups = [] if copy.scales is None else list(copy.scales.groups)
-        vectors = await self.services.descriptions.vectors(described, groups)
+        tracks, vectors = await indexed(self.services, track_ids, copy.scales)
         await asyncio.to_thread(_put, copy, track_ids, tracks, vectors)
 
     async def _lay_down(self, copy: _Copy) -> None:
@@ -145,8 +141,7 @@ def _begun(identity: str, packed: bytes | None) -> _Copy:
     """A copy that holds nothing yet."""
     scales = None if packed is None else unpack(packed)
     version = None if scales is None else scales.version
-    n_dimensions = 0 if scales is None else scales.sizes().get(MIXED, 0)
-    filling = Filling(n_dimensions=n_dimensions, scales=version or "")
+    filling = Filling(n_dimensions=n_dimensions(scales), scales=version or "")
     return _Copy(identity=identity, scales=scales, version=version, filling=filling)
 
 
@@ -170,6 +165,26 @@ def _put(
             audio=audio.get(track_id),
             added_at=track.created_at,
         )
+
+
+async def indexed(
+    services: Services, track_ids: Sequence[int], scales: Scales | None
+) -> tuple[dict[int, Track], dict[int, dict[Group, Vector]]]:
+    """Those of some tracks that are indexed, and of these what the described ones are described by.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    found = await services.tracks.get(track_ids)
+    tracks = {track_id: track for track_id, track in found.items() if track.status is TrackStatus.INDEXED}
+    described = [track_id for track_id, track in tracks.items() if track.described]
+    groups = [] if scales is None else list(scales.groups)
+    return tracks, await services.descriptions.vectors(described, groups)
+
+
+def n_dimensions(scales: Scales | None) -> int:
+    """Of the audio vectors that these scales make."""
+    return 0 if scales is None else scales.sizes().get(MIXED, 0)
 
 
 def audio_of(vectors: Mapping[int, Mapping[Group, Vector]], scales: Scales) -> dict[int, Vector]:

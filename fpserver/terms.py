@@ -376,6 +376,9 @@ class Batch:
         return sum(self.counts.get(status, 0) for status in PENDING)
 
 
+MAX_TRACK_ID = 2**28 - 1  # as wide as a posting's track_id (index/lists.py)
+
+
 class FeedbackKind(StrEnum):
     """What somebody did with a track. The order is that of the numbers in which they are stored."""
 
@@ -415,3 +418,13 @@ class History:
 
     def __len__(self) -> int:
         return len(self.track_id)
+
+    def taken(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.int64] | slice) -> "History":
+        """Some of the events, in the order given."""
+        return History(
+            user=self.user[which],
+            track_id=self.track_id[which],
+            kind=self.kind[which],
+            value=self.value[which],
+            at=self.at[which],
+        )

@@ -28,9 +28,8 @@ def train_model(folder: Path, shelf: Shelf, settings: RecommendConfig) -> Learne
     """A model of the history in a folder."""
     from tqdm import tqdm  # noqa: PLC0415
 
-    tqdm.set_lock(
-        threading.RLock()
-    )  # implicit's, else a semaphore that a process which is killed leaves behind
+    # The progress bars of implicit lock: by a semaphore, which a process that is killed would leave behind.
+    tqdm.set_lock(threading.RLock())
     from fpserver.recommend.train import Size, train  # noqa: PLC0415 – its libraries are for the child alone
 
     size = Size(n_factors=settings.n_factors, n_neighbors=settings.n_neighbors)

@@ -34,12 +34,10 @@ class Signal(StrEnum):
     FACTORS = "factors"
     NEIGHBOURS = "neighbours"  # of what is liked, by likings
     NEIGHBOURS_MET = "neighbours_met"  # of what was met, by meetings
-    NEIGHBOURS_LATELY = "neighbours_lately"  # of the last few, by meetings
+    NEIGHBOURS_LATELY = "neighbours_lately"  # of the last few that are liked, by likings
     POPULAR = "popular"
     LATELY = "lately"  # popular in the last days of all that was learned from
-    EXPECTED = (
-        "expected"  # as by factors, by those that are expected of a track; times how little is known of it
-    )
+    EXPECTED = "expected"  # by factors that are expected of a track; times how little is known of it
     EXPECTED_POPULAR = "expected_popular"  # how popular a track should be; times how little is known of it
     UNHEARD = "unheard"  # how little is known of the track
 
@@ -110,6 +108,14 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """Where a signal lies in a question, over all tracks."""
+
+    mean: float
+    spread: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """What a signal adds to a score: gain · (signal - mean)."""
 
@@ -128,17 +134,26 @@ def assumed() -> Weights:
     )
 
 
+def levels(told: Mapping[Signal, Vector]) -> dict[Signal, Level]:
+    """Where each signal lies; without those of no track."""
+    return {
+        signal: Level(mean=float(column.mean()), spread=float(column.std()))
+        for signal, column in told.items()
+        if len(column)
+    }
+
+
 def parts(
-    weights: Weights, strategy: str, told: Mapping[Signal, Vector], *, newness: float
+    weights: Weights, strategy: str, told: Mapping[Signal, Level], *, newness: float
 ) -> dict[Signal, Part]:
     """What each signal adds, of those that tell anything."""
     found = {}
     for signal, weight in weights.by_strategy[strategy].items():
-        if signal in told and len(told[signal]):
-            mean, spread = float(told[signal].mean()), float(told[signal].std())
-            gain = weight.always + weight.new * newness
-            if spread > FLAT and gain:
-                found[signal] = Part(gain=gain / _unit(spread, weights.spreads[signal]), mean=mean)
+        if signal in told:
+            level, gain = told[signal], weight.always + weight.new * newness
+            if level.spread > FLAT and gain:
+                unit = _unit(level.spread, weights.spreads[signal])
+                found[signal] = Part(gain=gain / unit, mean=level.mean)
     return found
 
 

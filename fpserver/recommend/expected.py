@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from fpserver.recommend.shelf import Numbers, Shelf, Slots, renumbered
+from fpserver.recommend.shelf import Numbers, Shelf, Slots
 from fpserver.terms import Vector, Vectors
 
 PENALTY = 2.0
@@ -87,7 +87,8 @@ def _one_hot(numbers: Numbers, n_texts: int) -> sparse.csr_array:
 
 def _rows(rows: Vectors, names: Sequence[str], wanted: Sequence[str]) -> Vectors:
     """The rows of these texts; zeros for those that there are none of."""
-    places = renumbered(wanted, {name: row for row, name in enumerate(names)})
+    known = {name: row for row, name in enumerate(names)}
+    places = np.array([known.get(name, -1) for name in wanted], np.int64)
     found = np.zeros((len(wanted), rows.shape[1]), np.float32)
     found[places >= 0] = rows[places[places >= 0]]
     return found

@@ -1,12 +1,13 @@
 """From somebody's taste to a score for every track on the shelf."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
 
 from fpserver.recommend import blend, content, factors
-from fpserver.recommend.blend import CONTENT, STRATEGIES, Signal, Weights
+from fpserver.recommend.blend import CONTENT, STRATEGIES, Level, Part, Signal, Weights
 from fpserver.recommend.content import Shares, Sounds
 from fpserver.recommend.expected import FEW
 from fpserver.recommend.model import Model
@@ -121,12 +122,21 @@ def _neighbours(near: sparse.csr_array, row: Slots, slot: Slots) -> Neighbours:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)  # no slots: levels are kept
 class Told:
     """What speaks for each track, to one who asks."""
 
     signals: dict[Signal, Vector]  # (n_slots,) each; without those that say nothing of anything
     newness: float  # 1: nothing is known of who asks; towards 0: much is
+
+    @cached_property
+    def levels(self) -> dict[Signal, Level]:
+        """Where each signal lies: looked at once, for scores and for reasons."""
+        return blend.levels(self.signals)
+
+    def parts(self, ranker: Ranker, strategy: str) -> dict[Signal, Part]:
+        """What each signal adds to a score."""
+        return blend.parts(ranker.weights, strategy, self.levels, newness=self.newness)
 
 
 def signals(ranker: Ranker, likings: Likings, strategy: str = "hybrid") -> Told:
@@ -187,6 +197,6 @@ def _collaborative(learned: Learned, slots: Slots, likings: Likings) -> dict[Sig
 def score(ranker: Ranker, told: Told, strategy: str) -> Vector:
     """Σ weight · signal, (n_slots,)."""
     total = np.zeros(len(ranker.shelf), np.float32)
-    for signal, part in blend.parts(ranker.weights, strategy, told.signals, newness=told.newness).items():
+    for signal, part in told.parts(ranker, strategy).items():
         total += np.float32(part.gain) * (told.signals[signal] - np.float32(part.mean))
     return total

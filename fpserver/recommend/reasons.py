@@ -12,7 +12,6 @@ from enum import StrEnum
 
 import numpy as np
 
-from fpserver.recommend import blend
 from fpserver.recommend.blend import Signal
 from fpserver.recommend.content import likeness
 from fpserver.recommend.ranking import Ranker, Told
@@ -100,7 +99,7 @@ def _speaks(
 ) -> dict[Why, Vector]:
     """How much each kind of reason speaks for each of these tracks."""
     speaks: dict[Why, Vector] = {}
-    for signal, part in blend.parts(ranker.weights, strategy, told.signals, newness=told.newness).items():
+    for signal, part in told.parts(ranker, strategy).items():
         usual = np.float32(part.mean if above_mean else 0)
         adds = np.float32(part.gain) * (told.signals[signal][slots] - usual)
         why = SPEAKS[signal]

@@ -5,7 +5,7 @@ more has track 0 and is never recommended. Texts are folded and numbered from 1,
 none. Audio vectors are comparable by distance: 1 is what random tracks are apart in the middle (`Scales.searched`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -112,8 +112,3 @@ def build(tracks: Sequence[Described | None], *, n_dimensions: int, scales: str 
         by_id=np.argsort(track_id, kind="stable"),
         scales=scales,
     )
-
-
-def renumbered(names: Sequence[str], known: Mapping[str, int]) -> Numbers:
-    """For each name its number in another numbering, -1 where it has none."""
-    return np.array([known.get(name, -1) for name in names], np.int32)

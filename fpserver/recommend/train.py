@@ -13,7 +13,7 @@ from fpserver.recommend import blend, expected, factors, neighbours
 from fpserver.recommend.blend import Question, Signal, Weights
 from fpserver.recommend.model import Model
 from fpserver.recommend.ranking import Ranker, ranker, signals
-from fpserver.recommend.shelf import Shelf
+from fpserver.recommend.shelf import Shelf, Slots
 from fpserver.recommend.taste import Likings, Reals, likings
 from fpserver.terms import History, TrackIds, Vector
 
@@ -56,20 +56,25 @@ def _weights(history: History, shelf: Shelf, size: Size, seed: int, rng: np.rand
     new = rng.random(len(shelf)) < PRETENDED_NEW
     before = history.at < since
     slots = shelf.slots_of(history.track_id)
-    early = _taken(history, before & ~((slots >= 0) & new[slots]))
+    early = history.taken(before & ~((slots >= 0) & new[slots]))
     model = _fit(early, shelf, size, seed, blend.assumed())
     if model is None:
         return blend.assumed()
-    there_since = _there_since(history, shelf)
+    there_since = _there_since(shelf, slots, history.at)
     questions = _questions(history, since, ranker(shelf, model), there_since, rng)
     return blend.learn(questions) if len(questions) >= MIN_ASKED else blend.assumed()
 
 
-def _there_since(history: History, shelf: Shelf) -> Reals:
-    """When each track could first be heard, by slot: since it was added, or somebody heard it before."""
+def _there_since(shelf: Shelf, slots: Slots, at: Reals) -> Reals:
+    """When each track could first be heard, by slot: since it was added, or an event says that it was heard before.
+
+    Args:
+        shelf: the tracks.
+        slots: of each event's track.
+        at: of each event.
+    """
     since = shelf.added_at.copy()
-    slots = shelf.slots_of(history.track_id)
-    np.minimum.at(since, slots[slots >= 0], history.at[slots >= 0])
+    np.minimum.at(since, slots[slots >= 0], at[slots >= 0])
     return since
 
 
@@ -82,7 +87,7 @@ def _questions(
     starts, ends = np.searchsorted(history.user, users), np.searchsorted(history.user, users, "right")
     questions: list[Question] = []
     for start, end in zip(starts, ends, strict=True):
-        question = _question(_slice(history, start, end), since, asked, there_since, rng)
+        question = _question(history.taken(slice(start, end)), since, asked, there_since, rng)
         if question is not None:
             questions.append(question)
         if len(questions) == MAX_ASKED:
@@ -96,8 +101,8 @@ def _question(
     shelf = asked.shelf
     live = np.flatnonzero(theirs.at >= since)
     cut = theirs.at[live[rng.integers(len(live))]]
-    before = likings(_taken(theirs, theirs.at < cut))
-    after = likings(_taken(theirs, theirs.at >= cut))
+    before = likings(theirs.taken(theirs.at < cut))
+    after = likings(theirs.taken(theirs.at >= cut))
     next_slots = shelf.slots_of(after.track_id[after.liking > 0])
     next_slots = next_slots[next_slots >= 0]
     heard = np.zeros(len(shelf), np.bool_)
@@ -159,17 +164,3 @@ def _matrix(known: Likings, weight: Vector, track_id: TrackIds) -> sparse.csr_ar
     matrix = sparse.csr_array((weight, (rows, columns)), shape=(len(users), len(track_id)))
     matrix.eliminate_zeros()
     return matrix
-
-
-def _taken(history: History, which: np.ndarray) -> History:
-    return History(
-        user=history.user[which],
-        track_id=history.track_id[which],
-        kind=history.kind[which],
-        value=history.value[which],
-        at=history.at[which],
-    )
-
-
-def _slice(history: History, start: int, end: int) -> History:
-    return _taken(history, np.arange(start, end))

@@ -10,12 +10,12 @@ import msgspec
 from aiohttp import web
 
 from fpserver.errors import BatchNotFound, InvalidRequest, MediaTypeUnsupported, TrackNotFound
+from fpserver.terms import MAX_TRACK_ID
 from fpserver.web.media import JSON, MSGPACK
 from fpserver.web.schemas import Request
 from fpserver.web.uploads import Patience, whole
 
 MAX_DOCUMENT_BYTES = 2**20  # 10,000 SHA-256 with their quotes are 670 kB
-MAX_TRACK_ID = 2**28 - 1  # as wide as a posting's track_id
 MAX_SHOWN_CHARS = 80
 
 R = TypeVar("R", bound=Request)

@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from fpserver.terms import Group, Sieve
+from fpserver.terms import MAX_TRACK_ID, Group, Sieve
 from fpserver.web.schemas import Answer, Filter, Filters, Request
 
 MAX_FEATURES_CHARS = 200
 MAX_SEGMENT_HITS = 50
 EQUAL = ("genre", "tag", "artist", "album", "external_id", "isrc", "key")
 
-TrackId = Annotated[int, Meta(ge=1, le=2**28 - 1)]
+TrackId = Annotated[int, Meta(ge=1, le=MAX_TRACK_ID)]
 Weight = Annotated[float, Meta(ge=0, le=1000)]
 GroupWeights = Annotated[
     dict[Group, Weight] | list[Group],

@@ -55,13 +55,7 @@ class Dataset:
 
 def select(history: History, which: Mask | Places | slice) -> History:
     """Some of the events, in the order given."""
-    return History(
-        user=history.user[which],
-        track_id=history.track_id[which],
-        kind=history.kind[which],
-        value=history.value[which],
-        at=history.at[which],
-    )
+    return history.taken(which)
 
 
 def history_of(

@@ -40,18 +40,24 @@ class _Server:
         return self.ranker
 
 
-@dataclass(slots=True)
-class Strategy:
-    """One strategy of the server."""
+@dataclass(slots=True, kw_only=True)
+class _Asked:
+    """The server, asked in one way."""
 
-    strategy: str
+    name: str
     server: _Server
-    name: str = ""
     _ranker: Ranker = field(init=False)
 
     def fit(self, dataset: Dataset, train: History, *, at: float) -> None:
-        """Train, unless another strategy has."""
+        """Train, unless it was trained for another way of asking."""
         self._ranker = self.server.fit(dataset, train, at)
+
+
+@dataclass(slots=True, kw_only=True)
+class Strategy(_Asked):
+    """One strategy of the server."""
+
+    strategy: str
 
     def scores(self, history: History, *, at: float) -> Reals:
         """As a request is answered."""
@@ -59,18 +65,11 @@ class Strategy:
         return ranking.score(self._ranker, told, self.strategy).astype(np.float64)
 
 
-@dataclass(slots=True)
-class Part:
+@dataclass(slots=True, kw_only=True)
+class Part(_Asked):
     """One signal alone."""
 
     signal: Signal
-    server: _Server
-    name: str = ""
-    _ranker: Ranker = field(init=False)
-
-    def fit(self, dataset: Dataset, train: History, *, at: float) -> None:
-        """Train, unless another strategy has."""
-        self._ranker = self.server.fit(dataset, train, at)
 
     def scores(self, history: History, *, at: float) -> Reals:
         """What the signal says; 0 where it says nothing."""
@@ -82,12 +81,12 @@ def recommenders(task: Task) -> list[Recommender]:
     """The best first."""
     server = _Server()
     return [
-        Strategy("hybrid", server, "fpserver, hybrid"),
-        Strategy("collaborative", server, "fpserver, collaborative"),
-        Strategy("content", server, "fpserver, content"),
-        Part(Signal.FACTORS, server, "fpserver, factors alone"),
-        Part(Signal.NEIGHBOURS, server, "fpserver, neighbours alone"),
-        Part(Signal.NEIGHBOURS_MET, server, "fpserver, meetings alone"),
+        Strategy(strategy="hybrid", server=server, name="fpserver, hybrid"),
+        Strategy(strategy="collaborative", server=server, name="fpserver, collaborative"),
+        Strategy(strategy="content", server=server, name="fpserver, content"),
+        Part(signal=Signal.FACTORS, server=server, name="fpserver, factors alone"),
+        Part(signal=Signal.NEIGHBOURS, server=server, name="fpserver, neighbours alone"),
+        Part(signal=Signal.NEIGHBOURS_MET, server=server, name="fpserver, meetings alone"),
     ]
 
 

@@ -19,6 +19,7 @@ from fpserver.recommend.blend import (
     Weights,
     assumed,
     learn,
+    levels,
     parts,
 )
 
@@ -59,7 +60,7 @@ def scored(weights: Weights, question: Question, strategy: str = "hybrid") -> np
     """The score of each track, as it is given to who asks."""
     told = {signal: question.signals[:, place] for signal, place in PLACES.items()}
     total = np.zeros(len(question.chosen))
-    for signal, part in parts(weights, strategy, told, newness=question.newness).items():
+    for signal, part in parts(weights, strategy, levels(told), newness=question.newness).items():
         total += part.gain * (told[signal] - part.mean)
     return total
 
@@ -172,7 +173,7 @@ def test_parts_are_levelled_between_the_spread_of_this_question_and_the_usual_on
     )
     told = {each: rng.normal(2, rng.uniform(0.1, 9), 70).astype(np.float32) for each in Signal}
     del told[Signal.TAGS]
-    found = parts(weights, "content", told, newness=0.3)
+    found = parts(weights, "content", levels(told), newness=0.3)
     assert set(found) == set(told)
     for signal, part in found.items():
         column = told[signal].astype(np.float64).tolist()
@@ -198,7 +199,7 @@ def test_a_signal_that_is_flat_or_weighs_nothing_or_is_not_told_adds_nothing() -
     )
     steps = np.arange(4, dtype=np.float32)
     told = {Signal.SOUND: steps, Signal.GENRE: steps, Signal.TAGS: steps, Signal.POPULAR: steps}
-    found = parts(weights, "content", told | {Signal.ARTIST: np.full(4, 7, np.float32)}, newness=0.5)
+    found = parts(weights, "content", levels(told | {Signal.ARTIST: np.full(4, 7, np.float32)}), newness=0.5)
     assert set(found) == {Signal.SOUND} and np.isfinite(found[Signal.SOUND].gain)
 
 

@@ -148,7 +148,7 @@ def test_nobody_is_asked_about_what_was_not_there_yet(monkeypatch: pytest.Monkey
     late = float(PEOPLE.at.max())
     shelf = replace(SHELF, added_at=np.where(np.arange(len(SHELF)) < 12, late + 1, 0.0))
     silent = np.isin(PEOPLE.track_id, SHELF.track_id[:12])
-    people = training._taken(PEOPLE, ~silent)
+    people = PEOPLE.taken(~silent)
     assert train(people, shelf, size=SIZE) is not None
     assert asked and all(len(each.chosen) <= len(SHELF) - 12 for each in asked)
     assert all(each.chosen.any() and np.isfinite(each.signals).all() for each in asked)

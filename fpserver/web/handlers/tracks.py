@@ -6,13 +6,14 @@ from aiohttp import web
 
 from fpserver import errors, ingest
 from fpserver.errors import InvalidRequest, TrackNotFound
+from fpserver.terms import MAX_TRACK_ID
 from fpserver.tracks.catalogue import TrackFilter
 from fpserver.web import convert
 from fpserver.web.answers import answer
 from fpserver.web.contract import Body, Reply, speaks
 from fpserver.web.door import DOOR
 from fpserver.web.media import JSON
-from fpserver.web.reading import MAX_TRACK_ID, no_query, read_document, read_query, shown, track_id
+from fpserver.web.reading import no_query, read_document, read_query, shown, track_id
 from fpserver.web.schemas import (
     MetadataChanges,
     TrackAnswer,
