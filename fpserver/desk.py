@@ -13,7 +13,6 @@ from typing import Self
 from fpserver.errors import Overloaded
 from fpserver.follower import Follower
 from fpserver.recommend.filling import Stocked
-from fpserver.recommend.model import Model
 from fpserver.recommend.ranking import Ranker, ranker
 from fpserver.services import Services
 from fpserver.similarity.scales import Scales
@@ -26,13 +25,12 @@ LOOK_S = 0.25  # a look costs nothing
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ready:
-    """A copy of the catalogue, a model, and both in one."""
+    """A copy of the catalogue, and what ranks it by a model."""
 
     stocked: Stocked
     scales: Scales | None  # by which its sounds are compared
-    model: Model | None
-    version: str | None  # of the model
-    ranker: Ranker
+    version: str | None  # of the model; None: there is none
+    ranker: Ranker  # the shelf and the model
 
 
 class Desk:
@@ -78,7 +76,7 @@ class Desk:
         if ready is not None and ready.stocked is stocked and ready.version == version:
             return
         asked = await asyncio.to_thread(ranker, stocked.shelf, model)
-        self._ready = Ready(stocked=stocked, scales=scales, model=model, version=version, ranker=asked)
+        self._ready = Ready(stocked=stocked, scales=scales, version=version, ranker=asked)
 
     async def _look(self) -> float:
         start = time.monotonic()
