@@ -175,7 +175,17 @@ class WebConfig(Section, frozen=True):
     max_wait_s: Seconds = 600.0  # longest answer to `wait=1`; then it is 202, as without
     max_batch_files: Positive = 10_000
     manifest_roots: list[str] = []  # folders that manifest paths may name
+    origins: list[str] = []  # of web pages elsewhere that may ask, as https://example.org
     drain_s: Seconds = 10.0
+
+
+class AccessConfig(Section, frozen=True):
+    """Who may ask, and how much."""
+
+    required: bool = False  # keys also on loopback; beyond it they always are
+    rate_per_s: Annotated[float, Meta(ge=0.001, le=1e6)] = 20.0  # of a key that has no rate of its own
+    burst: Positive = 40  # requests at once
+    per_day: Count = 0  # requests from midnight to midnight, UTC; 0: any number
 
 
 class WorkerConfig(Section, frozen=True):
@@ -213,6 +223,7 @@ class Config(Section, frozen=True):
     narrowed: StepConfig = NARROWED
     tracks: TracksConfig = TracksConfig()
     web: WebConfig = WebConfig()
+    access: AccessConfig = AccessConfig()
     worker: WorkerConfig = WorkerConfig()
     features: FeaturesConfig = FeaturesConfig()
     similarity: SimilarityConfig = SimilarityConfig()
@@ -239,8 +250,15 @@ def load(path: Path | None = None, *, env: Mapping[str, str] = os.environ) -> Co
     for name, value in env.items():
         if name.startswith(ENV_PREFIX) and "__" in name:
             table, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
-            document.setdefault(table, {})[key] = value.split(os.pathsep) if key.endswith("_roots") else value
+            document.setdefault(table, {})[key] = _split(key, value)
     return _convert(_over(Config(), document), f"settings file {path}" if path else "settings")
+
+
+def _split(key: str, value: str) -> str | list[str]:
+    """What a variable of the environment says; of lists, paths are separated as in PATH, all else by spaces."""
+    if key.endswith("_roots"):
+        return value.split(os.pathsep)
+    return value.split() if key == "origins" else value
 
 
 def _over(config: Config, document: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,12 @@
     ├── TrackNotFound
     ├── BatchNotFound
     ├── UserNotFound
+    ├── KeyNotFound             no API key has this id
+    ├── Unauthenticated         no key came with the request, or one that does not do
+    ├── ScopeMissing            the key has not the scope that this needs
+    ├── OriginRefused           a web page of another origin asks, or under another name
+    ├── RateLimited             more requests a second than the key may; carries when to try again
+    │   └── QuotaExceeded       more requests a day
     ├── Conflict                the thing is in a state that does not allow this
     ├── Overloaded              more work than places; try again later
     ├── StoreUnavailable        Redis does not answer in time
@@ -196,6 +202,49 @@ class UserNotFound(FpserverError):
     """Nothing is known of a user of this name."""
 
     code = "user_not_found"
+
+
+class KeyNotFound(FpserverError):
+    """No API key has this id."""
+
+    code = "key_not_found"
+
+
+class Unauthenticated(FpserverError):
+    """No key came with the request, or one that does not do."""
+
+    code = "unauthenticated"
+
+
+class ScopeMissing(FpserverError):
+    """The key has not the scope that this needs."""
+
+    code = "scope_missing"
+
+
+class OriginRefused(FpserverError):
+    """A web page of another origin asks, or under another name."""
+
+    code = "origin_refused"
+
+
+class RateLimited(FpserverError):
+    """More requests a second than the key may."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class QuotaExceeded(RateLimited):
+    """More requests a day than the key may."""
+
+    code = "quota_exceeded"
 
 
 class Conflict(FpserverError):

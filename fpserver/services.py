@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fpserver import metrics
+from fpserver.access.store import FUNCTIONS as ACCESS_FUNCTIONS
+from fpserver.access.store import Keys
 from fpserver.config import Config
 from fpserver.dsp_pool import DspPool
 from fpserver.fingerprint.stamp import stamp
@@ -35,6 +37,7 @@ class Services:
     descriptions: Descriptions
     feedback: Feedback
     models: Models
+    keys: Keys
     pool: DspPool
     maps: MapPool
 
@@ -54,6 +57,7 @@ async def open_services(config: Config, *, pool_processes: int) -> AsyncIterator
         await load_functions(client, INDEX_FUNCTIONS)
         await load_functions(client, TRACKS_FUNCTIONS)
         await load_functions(client, RECOMMEND_FUNCTIONS)
+        await load_functions(client, ACCESS_FUNCTIONS)
         index = Index(client, config.index, observe=_observe_shard)
         await index.open(stamp(config.fingerprint))
         yield Services(
@@ -73,6 +77,7 @@ async def open_services(config: Config, *, pool_processes: int) -> AsyncIterator
                 timeout_s=config.redis.timeout_s,
             ),
             models=Models(client, timeout_s=config.redis.timeout_s),
+            keys=Keys(client, config.access, timeout_s=config.redis.timeout_s),
             pool=pool,
             maps=maps,
         )

@@ -246,6 +246,15 @@ class Sieve:
     without: frozenset[int] = frozenset()  # tracks that are none
 
 
+class Scope(StrEnum):
+    """What a key may be used for."""
+
+    IDENTIFY = "identify"  # ask: identify, search, compare, recommend; tell what people did
+    INGEST = "ingest"  # change the catalogue
+    METRICS = "metrics"  # read /metrics
+    ADMIN = "admin"  # everything
+
+
 class TrackStatus(StrEnum):
     """How far a track has come. Only `INDEXED` tracks are ever an answer."""
 

@@ -32,6 +32,7 @@ COMMANDS = (
     "import-feedback",
     "describe",
     "train",
+    "keys",
     "doctor",
     "demo",
 )
@@ -353,3 +354,54 @@ def test_a_training_that_breaks_its_limits_is_one_line(server: Running, data: Pa
             r"training took longer than 0\.01 s, the limit",
             failed.stderr.splitlines()[-1],
         ), failed.stderr
+
+
+def test_keys_are_made_listed_rotated_and_revoked(data: Path, server: Running) -> None:
+    made = fpserver("keys", "create", "the app", "--scope", "identify", "--per-day", "7", "--data", data)
+    assert made.returncode == 0, made.stderr
+    (secret,) = made.stdout.split()
+    key_id = secret.split("_")[1]
+    assert key_id in made.stderr and secret not in made.stderr
+    (listed,) = map(json.loads, fpserver("keys", "list", "--json", "--data", data).stdout.splitlines())
+    assert (listed["key_id"], listed["name"], listed["scopes"]) == (key_id, "the app", ["identify"])
+    assert listed["limits"]["per_day"] == 7 and listed["revoked_at"] is None
+    rotated = fpserver("keys", "rotate", key_id, "--grace", "5", "--data", data)
+    assert rotated.returncode == 0 and rotated.stdout.split()[0] not in (secret, "")
+    assert fpserver("keys", "revoke", key_id, "--data", data).returncode == 0
+    shown = fpserver("keys", "list", "--data", data).stdout
+    assert key_id in shown and "revoked" in shown and secret not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("create", "x"), 2, "--scope"),
+        (("create", "x", "--scope", "all"), 2, "invalid choice"),
+        (("create", "x", "--scope", "admin", "--rate", "0"), 2, "rate_per_s of a key is 0"),
+        (("revoke", "nobody"), 1, "no key 'nobody'"),
+        (("rotate", "nobody"), 1, "no key 'nobody'"),
+    ],
+)
+def test_what_keys_cannot_do_is_one_sentence(
+    data: Path, server: Running, arguments: tuple[str, ...], status: int, said: str
+) -> None:
+    result = fpserver("keys", *arguments, "--data", data)
+    assert result.returncode == status and said in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_server_beyond_loopback_wants_a_key_and_then_asks_for_it(tmp_path: Path, clip: Path) -> None:
+    data = tmp_path / "data"
+    refused = fpserver("serve", "--host", "0.0.0.0", "--port", "0", "--data", data)
+    assert refused.returncode == 2 and "fpserver keys create" in refused.stderr
+    secret = fpserver("keys", "create", "me", "--scope", "identify", "--data", data).stdout.strip()
+    key_file = tmp_path / "key"
+    key_file.write_text(secret)
+    with serving(data, "--host", "0.0.0.0") as running:
+        without = fpserver("identify", clip, "--server", running.address)
+        assert without.returncode == 1 and "this needs a key" in without.stderr
+        by_file = fpserver("identify", clip, "--server", running.address, "--key-file", key_file)
+        by_variable = fpserver("identify", clip, "--server", running.address, FPSERVER_KEY=secret)
+        for result in (by_file, by_variable):
+            assert result.returncode == 1 and "nothing" in result.stdout.lower(), result
+        nothing = fpserver("identify", clip, "--server", running.address, "--key-file", tmp_path / "none")
+        assert nothing.returncode == 2 and "key file" in nothing.stderr

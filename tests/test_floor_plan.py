@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "fpserver"
 TERMS = {"terms", "errors", "config"}
 FOUNDATION = TERMS | {"metrics", "files", "log", "descriptors", "tables"}
 PURE = {"fingerprint", "matching", "features"}
-EDGES = {"audio", "index", "tracks", "store", "similarity", "recommend"}
+EDGES = {"access", "audio", "index", "tracks", "store", "similarity", "recommend"}
 JOURNEYS = {
     "identify",
     "search",
@@ -56,6 +56,7 @@ PLAN: dict[str, set[str]] = {
     "thinking": set(),
     "run_folder": {"errors"},
     **dict.fromkeys(PURE | EDGES, TERMS),
+    "access": TERMS | {"store"},
     "audio": TERMS | {"compiling"},
     "fingerprint": TERMS | {"compiling"},
     "matching": TERMS | {"compiling"},
@@ -70,7 +71,17 @@ PLAN: dict[str, set[str]] = {
     "training_job": TERMS | {"recommend"},
     "map_pool": TERMS | {"dsp_child", "dsp_pool", "similarity"},
     "services": FOUNDATION
-    | {"dsp_pool", "map_pool", "fingerprint", "index", "tracks", "store", "similarity", "recommend"},
+    | {
+        "access",
+        "dsp_pool",
+        "map_pool",
+        "fingerprint",
+        "index",
+        "tracks",
+        "store",
+        "similarity",
+        "recommend",
+    },
     **dict.fromkeys(
         JOURNEYS,
         FOUNDATION
@@ -94,7 +105,7 @@ PLAN: dict[str, set[str]] = {
     "worker": FOUNDATION | JOURNEYS | {"services", "training_job"},
     "web": FOUNDATION
     | JOURNEYS
-    | {"services", "hearing", "thinking", "fingerprint", "tracks", "similarity", "recommend"},
+    | {"access", "services", "hearing", "thinking", "fingerprint", "tracks", "similarity", "recommend"},
     "bulk": FOUNDATION | JOURNEYS | {"services", "tracks", "audio", "web", "worker"},
     "demo": FOUNDATION | {"audio", "dsp_pool", "bulk", "web", "run_folder", "words"},
     "child": FOUNDATION | {"services", "web", "worker"},

@@ -11,6 +11,7 @@ from typing import Any
 from fpserver import log
 from fpserver.config import Config, load
 from fpserver.errors import FpserverError
+from fpserver.terms import Scope
 
 OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
 STATUS_OF_CODE = {  # an error's code, whether raised here or told by a server; all others: FAILED
@@ -80,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     _serving(commands)
     _asking(commands)
     _cataloguing(commands)
+    _keys(commands)
     doctor = _add(commands, "doctor", "doctor.run", "check decoder, store, index stamp and settings")
     doctor.set_defaults(quiet=True)
     demo = _add(commands, "demo", "demo.run", "ingest a small catalogue, identify a degraded clip of it")
@@ -191,6 +193,34 @@ def _cataloguing(commands: Any) -> None:
         command.set_defaults(quiet=True)
 
 
+def _keys(commands: Any) -> None:
+    keys = commands.add_parser("keys", help="who may ask: keys, their scopes and limits")
+    actions = keys.add_subparsers(title="actions", metavar="ACTION", required=True)
+    create = _add(actions, "create", "keys.create", "make a key and show it, this once")
+    create.add_argument("name", metavar="NAME", help="whose it is, or what for")
+    create.add_argument(
+        "--scope", action="append", required=True, choices=list(Scope), help="may be given more than once"
+    )
+    create.add_argument("--rate", type=float, metavar="N", help="requests a second (default: as configured)")
+    create.add_argument("--burst", type=int, metavar="N", help="requests at once")
+    create.add_argument("--per-day", type=int, metavar="N", help="requests a day (0: any number)")
+    listed = _add(actions, "list", "keys.list_", "list all keys")
+    listed.add_argument("--json", action="store_true", help="one JSON object per line")
+    rotate = _add(actions, "rotate", "keys.rotate", "give a key another secret and show it, this once")
+    rotate.add_argument("key_id", metavar="ID")
+    rotate.add_argument(
+        "--grace",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long the secret before still does (default 0)",
+    )
+    revoke = _add(actions, "revoke", "keys.revoke", "let keys do nothing from now on")
+    revoke.add_argument("key_ids", nargs="+", metavar="ID")
+    for command in (create, listed, rotate, revoke):
+        command.set_defaults(quiet=True)
+
+
 def _table(commands: Any, name: str, run: str, summary: str) -> None:
     command = _add(commands, name, run, summary)
     command.add_argument("file", type=Path, metavar="FILE.csv")
@@ -218,6 +248,9 @@ def _add(commands: Any, name: str, run: str, summary: str) -> argparse.ArgumentP
 
 def _server(command: argparse.ArgumentParser) -> None:
     command.add_argument("--server", metavar="URL", help="ask a running server instead of the store itself")
+    command.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="the key to show it (default: FPSERVER_KEY)"
+    )
 
 
 def _command(dotted: str) -> Command:

@@ -12,6 +12,7 @@ import msgspec
 
 from fpserver import words
 from fpserver.audio.tags import read_tags
+from fpserver.cli.remote import client_of
 from fpserver.config import Config
 from fpserver.dsp_pool import DspPool
 from fpserver.errors import FpserverError, SourceMissing
@@ -21,7 +22,6 @@ from fpserver.hearing import hear_recording
 from fpserver.identify import IdentifyOptions, identify_file
 from fpserver.services import open_services
 from fpserver.web import convert
-from fpserver.web.client import Client
 
 
 def identify(arguments: argparse.Namespace, config: Config) -> int:
@@ -37,7 +37,7 @@ def identify(arguments: argparse.Namespace, config: Config) -> int:
 
 
 async def _ask_server(arguments: argparse.Namespace) -> dict[str, Any]:
-    async with Client(arguments.server) as client:
+    async with client_of(arguments) as client:
         return await client.identify(arguments.file, limit=arguments.limit)
 
 

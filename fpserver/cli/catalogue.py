@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fpserver import exchange
+from fpserver.cli.remote import client_of
 from fpserver.config import Config
 from fpserver.errors import InvalidRequest, TrackNotFound
 from fpserver.exchange import Counts
@@ -190,7 +191,7 @@ def import_(arguments: argparse.Namespace, config: Config) -> int:
 @asynccontextmanager
 async def _open(arguments: argparse.Namespace, config: Config) -> AsyncIterator[Catalogue]:
     if arguments.server:
-        async with Client(arguments.server) as client:
+        async with client_of(arguments) as client:
             yield Remote(client)
     else:
         async with open_services(config, pool_processes=0) as services:

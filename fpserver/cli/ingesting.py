@@ -9,10 +9,10 @@ from pathlib import Path
 from fpserver.bulk.catalogues import RemoteCatalogue, own_catalogue
 from fpserver.bulk.run import Catalogue, Report, ingest
 from fpserver.bulk.telling import IngestBar, summary
+from fpserver.cli.remote import client_of
 from fpserver.config import Config
 from fpserver.files import find_audio
 from fpserver.services import open_services
-from fpserver.web.client import Client
 
 
 def run(arguments: argparse.Namespace, config: Config) -> int:
@@ -35,7 +35,7 @@ async def _ingest(arguments: argparse.Namespace, config: Config, paths: list[Pat
 @asynccontextmanager
 async def _open(arguments: argparse.Namespace, config: Config) -> AsyncIterator[Catalogue]:
     if arguments.server:
-        async with Client(arguments.server) as client:
+        async with client_of(arguments) as client:
             yield RemoteCatalogue(client)
         return
     async with (

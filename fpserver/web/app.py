@@ -23,10 +23,11 @@ from fpserver.services import open_services
 from fpserver.stocking import Stock
 from fpserver.trained import Trained
 from fpserver.web import docs_page, openapi
+from fpserver.web.access import admit, check_keys
 from fpserver.web.connection import Connection
 from fpserver.web.door import DOOR, Door
 from fpserver.web.handlers.operations import DOCS_PAGE, DOCUMENT
-from fpserver.web.middleware import name_answer, observe, refuse
+from fpserver.web.middleware import mark_answer, observe, refuse
 from fpserver.web.routes import register
 from fpserver.web.uploads import Spool
 
@@ -39,12 +40,12 @@ BACKLOG = 512  # connections that the kernel holds while the loop is busy
 
 def create_app(config: Config) -> web.Application:
     """The app; its rooms are opened when it starts."""
-    app = web.Application(middlewares=[observe, refuse])
+    app = web.Application(middlewares=[observe, refuse, admit])
     register(app)
     document = openapi.document()
     app[DOCUMENT] = msgspec.json.encode(document)
     app[DOCS_PAGE] = docs_page.page(document)
-    app.on_response_prepare.append(name_answer)
+    app.on_response_prepare.append(mark_answer)
 
     async def rooms(app: web.Application) -> AsyncIterator[None]:
         spool = Spool(spool_dir(config))
@@ -59,6 +60,7 @@ def create_app(config: Config) -> web.Application:
             Trained(services) as trained,
             Desk(services, stock, trained) as desk,
         ):
+            await check_keys(config, services.keys)
             await services.index.prepare()
             app[DOOR] = door = Door(
                 config=config,

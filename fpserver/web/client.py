@@ -37,13 +37,14 @@ class Client:
     Every call answers with the document of the API, and raises RemoteError with the server's code and message.
     """
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, *, key: str | None = None) -> None:
         self._base_url = base_url.rstrip("/")
+        self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_S, sock_read=SILENCE_S)
-        self._session = aiohttp.ClientSession(timeout=timeout)
+        self._session = aiohttp.ClientSession(timeout=timeout, headers=self._headers)
         return self
 
     async def __aexit__(

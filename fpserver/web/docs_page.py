@@ -1,5 +1,7 @@
 """The page at /docs, written from the OpenAPI document: one file, no scripts, nothing from another host."""
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ h2 { margin-top: 3rem } h3 { margin-bottom: 0.2rem } h3 code { font-size: 1.05re
 table { border-collapse: collapse; width: 100%; margin: 0.5rem 0 1rem } td, th { text-align: left; vertical-align: top;
 padding: 0.3rem 0.8rem 0.3rem 0; border-bottom: 1px solid var(--line) } th { font-weight: 600 }
 """
+STYLE_HASH = f"sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}"
 EXAMPLES = {
     "identify_identify": "curl --data-binary @clip.webm http://127.0.0.1:8710/v1/identify",
     "additions_add": (

@@ -4,6 +4,7 @@ Every refusal is `{"error": {"code": …, "message": …, "request_id": …}}`. 
 the request id and nothing else; the log has the rest.
 """
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -31,6 +32,11 @@ STATUS: Mapping[type[FpserverError], int] = {
     errors.TrackNotFound: 404,
     errors.BatchNotFound: 404,
     errors.UserNotFound: 404,
+    errors.KeyNotFound: 404,
+    errors.Unauthenticated: 401,
+    errors.ScopeMissing: 403,
+    errors.OriginRefused: 403,
+    errors.RateLimited: 429,
     errors.Conflict: 409,
     errors.Overloaded: 503,
     errors.StoreUnavailable: 503,
@@ -61,7 +67,11 @@ def status_of(error: FpserverError | type[FpserverError]) -> int:
 
 
 def headers_of(error: FpserverError) -> dict[str, str]:
-    """`Retry-After` where trying again helps."""
+    """`Retry-After` where trying again helps; how to show a key where one is missing."""
+    if isinstance(error, errors.Unauthenticated):
+        return {"WWW-Authenticate": 'Bearer realm="fpserver"'}
+    if isinstance(error, errors.RateLimited):
+        return {"Retry-After": str(math.ceil(error.retry_after_s))}
     wait_s = next((RETRY_AFTER_S[base] for base in type(error).__mro__ if base in RETRY_AFTER_S), None)
     return {} if wait_s is None else {"Retry-After": str(wait_s)}
 

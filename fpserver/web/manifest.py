@@ -27,12 +27,15 @@ def file_below(roots: Sequence[str], named: str, *, max_bytes: int) -> tuple[Pat
         SourceMissing: there is no such file below the roots.
         AudioEmpty, AudioTooLarge: its size breaks a limit.
     """
-    path = _resolve([Path(root).resolve() for root in roots], named)
+    below = [Path(root).resolve() for root in roots]
+    path = _resolve(below, named)
     try:
         descriptor = os.open(
             path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
         )  # never wait for a pipe's writer
         with os.fdopen(descriptor, "rb") as file:
+            if not _is_below(_opened(descriptor, path), below):  # a folder has become a link meanwhile
+                raise _outside(named)
             facts = os.fstat(descriptor)
             if not stat.S_ISREG(facts.st_mode):
                 raise InvalidRequest(f"path {shown(named)} is not a regular file")
@@ -56,11 +59,27 @@ def _resolve(roots: Sequence[Path], named: str) -> Path:
             real = (root / named).resolve()
         except (OSError, RuntimeError):  # a loop of links
             continue
-        if any(real.is_relative_to(below) for below in roots):
+        if _is_below(real, roots):
             allowed.append(real)
     if not allowed:
-        raise InvalidRequest(f"path {shown(named)} is not below a folder of web.manifest_roots")
+        raise _outside(named)
     return next((path for path in allowed if _is_there(path)), allowed[0])
+
+
+def _is_below(path: Path, roots: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(root) for root in roots)
+
+
+def _outside(named: str) -> InvalidRequest:
+    return InvalidRequest(f"path {shown(named)} is not below a folder of web.manifest_roots")
+
+
+def _opened(descriptor: int, path: Path) -> Path:
+    """Where an open file lies, as the kernel says (Linux); elsewhere `path`."""
+    try:
+        return Path(f"/proc/self/fd/{descriptor}").readlink()
+    except OSError:
+        return path
 
 
 def _is_there(path: Path) -> bool:

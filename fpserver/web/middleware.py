@@ -12,6 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from fpserver import metrics
 from fpserver.errors import FpserverError, InvalidRequest
+from fpserver.web.access import PASS, mark
 from fpserver.web.answers import answer
 from fpserver.web.door import DOOR, REQUEST_ID
 from fpserver.web.errors import CLIENT_GONE, body_of, headers_of, http_sentence, status_of
@@ -21,6 +22,13 @@ log = structlog.get_logger()
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds by machines
+SAFE = {  # for answers that a browser is led to open: nothing in them is run, framed, guessed at or kept
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -44,10 +52,11 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
             say(
                 "web.request",
                 method=request.method,
-                path=request.path,
+                path=route if "{user}" in route else request.path,  # who people are is not for logs
                 status=status,
                 ms=round(1000 * seconds, 1),
                 peer=request.remote,
+                **({"key": request[PASS].key_id} if PASS in request else {}),
             )
 
 
@@ -105,7 +114,11 @@ def route_of(request: web.Request) -> str:
     return "unmatched" if resource is None else resource.canonical
 
 
-async def name_answer(request: web.Request, response: web.StreamResponse) -> None:
-    """Put the request's id on its answer; runs before any answer's head is sent, streams too."""
+async def mark_answer(request: web.Request, response: web.StreamResponse) -> None:
+    """Put on an answer what all carry; runs before any answer's head is sent, streams too."""
     if REQUEST_ID in request:
         response.headers["X-Request-Id"] = request[REQUEST_ID]
+    for name, value in SAFE.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = "fpserver"
+    mark(request, response)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from fpserver import errors
 from fpserver.errors import FpserverError
 from fpserver.terms import MAX_USER_CHARS
 from fpserver.web.contract import Body, Reply, Wire, wire_of
@@ -17,6 +18,11 @@ from fpserver.web.media import FORM, JSON, MSGPACK, NDJSON
 from fpserver.web.routes import ROUTES, Route
 from fpserver.web.schemas import ErrorAnswer, MetadataIn
 
+KEY = "key"
+KEY_TEXT = (
+    "An API key with one of the scopes that an operation names, or `admin`. "
+    "Needed beyond loopback, and on loopback where `access.required` is set."
+)
 REF = "#/components/schemas/{name}"
 PATH_PARAMETERS = {
     "track_id": {"type": "integer", "minimum": 1},
@@ -42,7 +48,10 @@ def document() -> dict[str, Any]:
         "info": {"title": "fpserver", "version": version("fpserver"), "description": TEXT},
         "tags": [{"name": name} for name in dict.fromkeys(route.section for route in ROUTES)],
         "paths": dict(paths),
-        "components": {"schemas": _components()},
+        "components": {
+            "schemas": _components(),
+            "securitySchemes": {KEY: {"type": "http", "scheme": "bearer", "description": KEY_TEXT}},
+        },
     }
 
 
@@ -56,13 +65,28 @@ def _operation(route: Route) -> dict[str, Any]:
         "parameters": [*_path_parameters(route.path), *_query_parameters(wire)],
         "responses": {
             **{str(status): _reply(reply) for status, reply in wire.replies.items()},
-            **_refusals(wire.errors),
+            **_refusals((*wire.errors, *_access_errors(route))),
         },
     }
+    if route.scopes:
+        operation["security"] = [{KEY: [*route.scopes]}]
     if wire.bodies:
         content = {body.media_type: _body(body) for body in wire.bodies}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _access_errors(route: Route) -> tuple[type[FpserverError], ...]:
+    if not route.scopes:
+        return (errors.OriginRefused,)
+    return (
+        errors.Unauthenticated,
+        errors.ScopeMissing,
+        errors.OriginRefused,
+        errors.RateLimited,
+        errors.QuotaExceeded,
+        errors.StoreUnavailable,
+    )
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
@@ -132,7 +156,7 @@ def _reply(reply: Reply) -> dict[str, Any]:
 def _refusals(kinds: Sequence[type[FpserverError]]) -> dict[str, Any]:
     """Errors by status: which codes it may carry, and whether it says when to try again."""
     by_status: dict[int, list[type[FpserverError]]] = defaultdict(list)
-    for kind in (*kinds, FpserverError):
+    for kind in dict.fromkeys((*kinds, FpserverError)):
         by_status[status_of(kind)].append(kind)
     content = {kind: {"schema": {"$ref": REF.format(name=ErrorAnswer.__name__)}} for kind in (JSON, MSGPACK)}
     refusals: dict[str, Any] = {}
@@ -141,7 +165,7 @@ def _refusals(kinds: Sequence[type[FpserverError]]) -> dict[str, Any]:
         if status == status_of(FpserverError):
             lines = ["`internal`: Something nobody foresaw; the log has it under the request id"]
         refusals[str(status)] = {"description": "; ".join(lines), "content": content}
-        if any(issubclass(kind, tuple(RETRY_AFTER_S)) for kind in group):
+        if any(issubclass(kind, (*RETRY_AFTER_S, errors.RateLimited)) for kind in group):
             text = "seconds after which to try again"
             refusals[str(status)]["headers"] = {
                 "Retry-After": {"schema": {"type": "integer"}, "description": text}

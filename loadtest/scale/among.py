@@ -114,6 +114,7 @@ async def ask(index: Index, hearing: Hearing, config: Config) -> Said:
         descriptions=nobody,
         feedback=nobody,
         models=nobody,
+        keys=nobody,
         pool=cast(DspPool, nobody),
         maps=cast(MapPool, nobody),
     )

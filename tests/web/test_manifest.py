@@ -79,3 +79,18 @@ def test_odd_paths_are_refused_not_raised(music: Path, named: str) -> None:
     (music / "loop").symlink_to("loop")
     with pytest.raises((InvalidRequest, SourceMissing)):
         file_below([str(music)], named, max_bytes=10)
+
+
+def test_a_folder_that_becomes_a_link_while_it_is_opened_leads_nowhere(
+    music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_open = os.open
+
+    def swap_and_open(path: Path, flags: int) -> int:
+        (music / "sub").rename(music / "gone")
+        (music / "sub").symlink_to(music.parent / "music-not")
+        return really_open(path, flags)
+
+    monkeypatch.setattr(os, "open", swap_and_open)
+    with pytest.raises(InvalidRequest, match=r"is not below"):
+        file_below([str(music)], "sub/song.mp3", max_bytes=10)

@@ -13,6 +13,7 @@ from fpserver.fingerprint.stamp import stamp
 from fpserver.terms import TrackStatus
 from fpserver.web.answers import answer
 from fpserver.web.contract import Reply, speaks
+from fpserver.web.docs_page import STYLE_HASH
 from fpserver.web.door import DOOR, Door
 from fpserver.web.media import JSON
 from fpserver.web.schemas import Health, Readiness
@@ -21,7 +22,10 @@ log = structlog.get_logger()
 
 DOCUMENT: web.AppKey[bytes] = web.AppKey("openapi_document", bytes)
 DOCS_PAGE: web.AppKey[str] = web.AppKey("docs_page", str)
-NO_OTHER_HOST = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'"}
+OWN_STYLE = {
+    "Content-Security-Policy": f"default-src 'none'; style-src '{STYLE_HASH}'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+}
 
 T = TypeVar("T")
 
@@ -89,7 +93,7 @@ async def openapi(request: web.Request) -> web.StreamResponse:
 @speaks(replies={200: Reply(text="a page", media_type="text/html")})
 async def docs(request: web.Request) -> web.StreamResponse:
     """Describe this API for people. Needs no scripts and no other host."""
-    return web.Response(text=request.app[DOCS_PAGE], content_type="text/html", headers=NO_OTHER_HOST)
+    return web.Response(text=request.app[DOCS_PAGE], content_type="text/html", headers=OWN_STYLE)
 
 
 @speaks(replies={302: Reply(text="to `/docs`")})
