@@ -168,7 +168,8 @@ class WebConfig(Section, frozen=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8710
     processes: Positive = 1
-    max_waiting_clips: Positive = 64  # per process; more are answered 503
+    places: Count = 0  # questions answered at once, per process; 0: two per decoding process
+    max_waiting: Count = 24  # who wait for a place, per process; more are answered 503
     upload_timeout_s: Seconds = 3600.0
     clip_upload_timeout_s: Seconds = 30.0
     upload_idle_timeout_s: Seconds = 30.0  # longest wait for the next byte of an upload

@@ -28,12 +28,14 @@ from fpserver.web.connection import Connection
 from fpserver.web.door import DOOR, Door
 from fpserver.web.handlers.operations import DOCS_PAGE, DOCUMENT
 from fpserver.web.middleware import mark_answer, observe, refuse
+from fpserver.web.places import Places
 from fpserver.web.routes import register
 from fpserver.web.uploads import Spool
 
 log = structlog.get_logger()
 
 MEASURE_S = 2.0
+PLACES_PER_PROCESS = 2  # that decodes
 SHUTDOWN_S = 1.0  # for what the drain has not ended
 BACKLOG = 512  # connections that the kernel holds while the loop is busy
 
@@ -68,6 +70,10 @@ def create_app(config: Config) -> web.Application:
                 spool=spool,
                 neighbourhood=neighbourhood,
                 desk=desk,
+                places=Places(
+                    n_at_once=config.web.places or PLACES_PER_PROCESS * pool_processes(config),
+                    max_waiting=config.web.max_waiting,
+                ),
             )
             door.idle.set()
             measuring = asyncio.create_task(_measure(door))

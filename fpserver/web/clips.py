@@ -1,4 +1,4 @@
-"""The clip of a request, received: raw, or in a form's part `clip`."""
+"""The clip of a request, received (raw, or in a form's part `clip`), and its turn to be looked at."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,14 +16,18 @@ from fpserver.web.uploads import Upload, too_large
 
 @asynccontextmanager
 async def received_clip(request: web.Request) -> AsyncIterator[Upload]:
-    """The clip as a file, there as long as the context lasts.
+    """The clip as a file, and a place, there as long as the context lasts.
+
+    Where there is no place, the clip is refused before it is read: a slow sender takes none.
 
     Raises:
+        Overloaded: there is no place, and no waiting for one.
         InvalidRequest: the form holds something else.
         AudioTooLarge, AudioEmpty, UploadTimeout: it breaks the limits of clips.
         FingerprintInvalid: it says that it is a fingerprint, and is none.
     """
     door = request.app[DOOR]
+    door.places.check()
     patience = door.patience(total_s=door.config.web.clip_upload_timeout_s)
     max_bytes = door.config.audio.max_clip_bytes
     if request.content_type == FORM:
@@ -43,4 +47,5 @@ async def received_clip(request: web.Request) -> AsyncIterator[Upload]:
         metrics.RECEIVED_BYTES.labels("clip_fingerprint" if fingerprint else "clip").inc(upload.n_bytes)
         if fingerprint:
             check_fingerprint(upload)
-        yield upload
+        async with door.places.taken():
+            yield upload

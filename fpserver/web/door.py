@@ -1,4 +1,4 @@
-"""What the handlers share: the rooms behind the door, the spool, and the places for clips."""
+"""What the handlers share: the rooms behind the door, the spool, and the places for who asks."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from aiohttp import web
 from fpserver import metrics
 from fpserver.config import Config
 from fpserver.desk import Desk
-from fpserver.errors import Overloaded
 from fpserver.following import Neighbourhood
 from fpserver.services import Services
+from fpserver.web.places import Places
 from fpserver.web.uploads import Patience, Spool
 
 
@@ -26,7 +26,7 @@ class Door:
     neighbourhood: Neighbourhood
     desk: Desk
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set when long answers must come to an end
-    n_clips: int = 0
+    places: Places
     n_requests: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)  # set while no request is being answered
 
@@ -47,24 +47,6 @@ class Door:
         self.closing.set()
         with suppress(TimeoutError):
             await asyncio.wait_for(self.idle.wait(), within_s)
-
-    @contextmanager
-    def clip_place(self) -> Iterator[None]:
-        """One of the places for clips, from upload to answer.
-
-        Raises:
-            Overloaded: all are taken.
-        """
-        limit = self.config.web.max_waiting_clips
-        if self.n_clips >= limit:
-            raise Overloaded(
-                f"{self.n_clips} clips are being identified, at most {limit} are at once; try again"
-            )
-        self.n_clips += 1
-        try:
-            yield
-        finally:
-            self.n_clips -= 1
 
     def measure_pool(self) -> None:
         """Tell this process's share of the pool figures."""

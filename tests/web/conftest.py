@@ -43,7 +43,6 @@ def config(folder: Path) -> Config:
         index={"n_shards": 4},
         web={
             "processes": 64,  # so that the one there is has one decoding process
-            "max_waiting_clips": 2,
             "clip_upload_timeout_s": 1.0,
             "upload_idle_timeout_s": 0.4,
             "max_wait_s": 20.0,
@@ -74,8 +73,8 @@ async def web(session_web: Web, door: Door) -> AsyncIterator[Web]:
     """The same; and whatever a test did, no partial upload and no taken place outlives it."""
     yield session_web
     give_up = time.monotonic() + 3.0
-    while door.n_clips or list(door.spool.folder.glob("*.part")):
-        assert time.monotonic() < give_up, (door.n_clips, list(door.spool.folder.glob("*.part")))
+    while door.places.n_inside or list(door.spool.folder.glob("*.part")):
+        assert time.monotonic() < give_up, (door.places.n_inside, list(door.spool.folder.glob("*.part")))
         await asyncio.sleep(0.02)
 
 

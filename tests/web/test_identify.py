@@ -15,6 +15,7 @@ from fpserver.demo.songs import song
 from fpserver.fingerprint import wire
 from fpserver.hearing import hear_clip
 from fpserver.web.door import Door
+from fpserver.web.places import Places
 from tests.synth import at_snr, silence
 from tests.web.conftest import RATE_HZ, SONG_S, Web
 from tests.web.helpers import FINGERPRINT, audio_form, refused, until
@@ -188,18 +189,34 @@ async def test_a_clip_that_drips_is_given_up(web: Web) -> None:
     response.close()
 
 
-async def test_more_clips_than_places_are_told_to_come_again(web: Web, door: Door) -> None:
+async def test_a_clip_without_a_place_is_told_to_come_again_before_it_is_read(
+    web: Web, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "places", Places(n_at_once=1, max_waiting=0))
+
+    async def never_ending() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 1000
+            await asyncio.sleep(0.01)
+
+    async with door.places.taken():
+        response = await web.post("/v1/identify", data=never_ending())
+        assert "all 1 places" in await refused(response, 503, "overloaded")
+        assert int(response.headers["Retry-After"]) >= 1
+        response.close()
+    await refused(await web.post("/v1/identify", data=b"y"), 415, "audio_unsupported")
+
+
+async def test_a_clip_that_comes_slowly_takes_no_place(web: Web, door: Door) -> None:
     go_on = asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
         yield b"x"
         await go_on.wait()
 
-    taken = [asyncio.create_task(web.post("/v1/identify", data=slow())) for _ in range(2)]
-    await until(lambda: door.n_clips == 2)
-    response = await web.post("/v1/identify", data=b"y")
-    assert "2 clips are being identified" in await refused(response, 503, "overloaded")
-    assert int(response.headers["Retry-After"]) >= 1
+    sending = asyncio.create_task(web.post("/v1/identify", data=slow()))
+    await until(lambda: door.n_requests == 1)
+    await asyncio.sleep(0.05)
+    assert door.places.n_inside == 0
     go_on.set()
-    for answer in await asyncio.gather(*taken):
-        await refused(answer, 415, "audio_unsupported")
+    await refused(await sending, 415, "audio_unsupported")

@@ -47,8 +47,7 @@ async def identify(request: web.Request) -> web.StreamResponse:
         speed=query.speed,
         explain=query.explain,
     )
-    with door.clip_place():
-        async with received_clip(request) as clip:
-            found = await identify_file(door.services, clip.path, options)
+    async with received_clip(request) as clip:
+        found = await identify_file(door.services, clip.path, options)
     document = convert.identification(found, request_id=request[REQUEST_ID], explain=query.explain)
     return answer(request, document)

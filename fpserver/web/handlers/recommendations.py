@@ -87,7 +87,9 @@ async def of_tracks(request: web.Request) -> web.StreamResponse:
 
 async def _answered(request: web.Request, wish: Wish) -> web.StreamResponse:
     start = perf_counter()
-    found = await suggest(request.app[DOOR].desk, wish)
+    door = request.app[DOOR]
+    async with door.places.taken():
+        found = await suggest(door.desk, wish)
     return answer(request, _recommendations(request, wish, found, start))
 
 

@@ -29,12 +29,11 @@ async def of_clip(request: web.Request) -> web.StreamResponse:
     """
     door = request.app[DOOR]
     query = read_query(request, SegmentsQuery)
-    with door.clip_place():
-        async with received_clip(request) as clip:
-            start = perf_counter()
-            found = await segments.like_clip(
-                door.neighbourhood, clip.path, limit=query.limit, sieve=query.sieve()
-            )
+    async with received_clip(request) as clip:
+        start = perf_counter()
+        found = await segments.like_clip(
+            door.neighbourhood, clip.path, limit=query.limit, sieve=query.sieve()
+        )
     return answer(request, _answer(request, found, start))
 
 
@@ -47,14 +46,16 @@ async def of_moment(request: web.Request) -> web.StreamResponse:
     """Find the moments of the catalogue that sound most like a moment of a track, elsewhere in it and in others."""
     query = read_query(request, TrackSegmentsQuery)
     wanted, start = track_id(request), perf_counter()
-    found = await segments.like_moment(
-        request.app[DOOR].neighbourhood,
-        wanted,
-        query.start_s,
-        query.end_s,
-        limit=query.limit,
-        sieve=query.sieve(),
-    )
+    door = request.app[DOOR]
+    async with door.places.taken():
+        found = await segments.like_moment(
+            door.neighbourhood,
+            wanted,
+            query.start_s,
+            query.end_s,
+            limit=query.limit,
+            sieve=query.sieve(),
+        )
     return answer(request, _answer(request, found, start))
 
 

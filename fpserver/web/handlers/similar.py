@@ -70,9 +70,10 @@ async def of_track(request: web.Request) -> web.StreamResponse:
     door = request.app[DOOR]
     query = read_query(request, SimilarQuery)
     wanted, likeness, start = track_id(request), _likeness(request, query), perf_counter()
-    found = await similar.like_track(
-        door.neighbourhood, wanted, likeness, k=_k(request, query), sieve=query.sieve()
-    )
+    async with door.places.taken():
+        found = await similar.like_track(
+            door.neighbourhood, wanted, likeness, k=_k(request, query), sieve=query.sieve()
+        )
     return answer(request, _neighbours(request, query, likeness, found, start))
 
 
@@ -87,10 +88,9 @@ async def of_clip(request: web.Request) -> web.StreamResponse:
     door = request.app[DOOR]
     query = read_query(request, SimilarQuery)
     likeness, k = _likeness(request, query), _k(request, query)
-    with door.clip_place():
-        async with received_clip(request) as clip:
-            start = perf_counter()
-            found = await similar.like_clip(door.neighbourhood, clip.path, likeness, k=k, sieve=query.sieve())
+    async with received_clip(request) as clip:
+        start = perf_counter()
+        found = await similar.like_clip(door.neighbourhood, clip.path, likeness, k=k, sieve=query.sieve())
     return answer(request, _neighbours(request, query, likeness, found, start))
 
 
@@ -102,7 +102,9 @@ async def pair(request: web.Request) -> web.StreamResponse:
     """Compare two tracks: by all groups that both are described by, by each alone, and moment by moment."""
     no_query(request)
     a, b = track_id(request, "a"), track_id(request, "b")
-    report = await apart.pair(request.app[DOOR].neighbourhood, a, b)
+    door = request.app[DOOR]
+    async with door.places.taken():
+        report = await apart.pair(door.neighbourhood, a, b)
     return answer(request, _pair(request, a, b, report))
 
 
@@ -132,6 +134,7 @@ async def matrix(request: web.Request) -> web.StreamResponse:
     likeness = likeness_of(
         weights_in(asked.features), metric=asked.metric, transpose=asked.transpose, known=_known(request)
     )
+    door.places.check()
     blocks = apart.matrix(
         door.neighbourhood, asked.track_ids, likeness, as_similarity=asked.values == "similarity"
     )

@@ -1,0 +1,112 @@
+"""Places for questions that take computing: some are answered at once, some wait, the rest is refused at once.
+
+Twice as many are answered at once as can be computed at once, so that each is at worst half as fast as it would be
+alone. Who comes while all places are taken waits for one: that bridges what comes in bursts. Where somebody waits all
+the time, waiting bridges nothing, it only makes all answers late (CoDel, Nichols and Jacobson 2012: a queue is good
+while it empties). Then who finds no place is refused at once, until places are free often enough again.
+
+Always true: nobody waits while a place is free, and who came first gets the next one.
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fpserver.errors import Overloaded
+
+PATIENCE_S = 3.0  # somebody has waited at every moment for so long: nobody waits from then on
+REMEMBERED_S = 2.0  # how far back the share of time counts in which all places were taken
+OFTEN_FREE = (
+    0.35  # below that share people wait again (it is 0.31 at just the load that 4 places can take: Erlang)
+)
+
+
+class Places:
+    """`n_at_once` places, and room for `max_waiting` who wait for one."""
+
+    def __init__(
+        self, *, n_at_once: int, max_waiting: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.n_at_once = n_at_once
+        self._max_waiting = max_waiting
+        self._clock = clock
+        self._n_taken = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waited_since = clock()  # when nobody waited, last
+        self._crowded = False
+        self._full_share = 0.0  # of the time of late
+        self._seen_at = clock()
+
+    @property
+    def n_inside(self) -> int:
+        """Who has a place, or waits for one."""
+        return self._n_taken + len(self._waiting)
+
+    def check(self) -> None:
+        """Refuse who would be refused now; for before a body is read that nobody would look at.
+
+        Raises:
+            Overloaded: there is no place, and no waiting for one.
+        """
+        self._look()
+        if self._n_taken < self.n_at_once:
+            return
+        if self._crowded or len(self._waiting) >= self._max_waiting:
+            raise Overloaded(
+                f"all {self.n_at_once} places of this process are taken, and {len(self._waiting)} wait for one; "
+                "try again"
+            )
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """A place, as long as the context lasts.
+
+        Raises:
+            Overloaded: there is no place, and no waiting for one.
+        """
+        self.check()
+        if self._n_taken < self.n_at_once:
+            self._n_taken += 1
+        else:
+            await self._turn()
+        try:
+            yield
+        finally:
+            self._leave()
+
+    async def _turn(self) -> None:
+        """Wait for a place; whoever leaves hands theirs on."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._leave()  # it was handed over in this very moment
+            else:
+                self._waiting.remove(turn)
+            raise
+
+    def _leave(self) -> None:
+        self._look()
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._n_taken -= 1
+
+    def _look(self) -> None:
+        """Take note of how things have been since the last look; to be called before anything changes."""
+        now = self._clock()
+        full = float(self._n_taken >= self.n_at_once)
+        self._full_share = full + (self._full_share - full) * math.exp((self._seen_at - now) / REMEMBERED_S)
+        self._seen_at = now
+        if not self._waiting:
+            self._waited_since = now
+        self._crowded = (
+            self._full_share > OFTEN_FREE if self._crowded else now - self._waited_since > PATIENCE_S
+        )
