@@ -13,9 +13,9 @@ import secrets
 from dataclasses import dataclass, field
 
 MARK = "fps"
-ID_BYTES = 8  # 13 characters
+ID_BYTES, ID_CHARS = 8, 13
 SECRET_BYTES = 32
-_TOKEN = re.compile(rf"{MARK}_([a-z2-7]{{13}})_([A-Za-z0-9_-]{{43}})")
+_TOKEN = re.compile(rf"{MARK}_([a-z2-7]{{{ID_CHARS}}})_([A-Za-z0-9_-]{{43}})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fpserver.access.store import FUNCTIONS, Key, Keys, Limits
-from fpserver.access.tokens import Token
+from fpserver.access.tokens import ID_CHARS, Token
 from fpserver.config import AccessConfig, Config
 from fpserver.store.connect import load_functions, open_store
 from fpserver.terms import Scope
@@ -94,8 +94,13 @@ def _document(key: Key) -> dict[str, Any]:
 
 def _table(found: list[Key], usual: AccessConfig) -> Table:
     table = Table(box=None, pad_edge=False)
-    for head in ("id", "name", "scopes", "a second", "at once", "a day", "made", "used", ""):
-        table.add_column(head, justify="right" if head in ("a second", "at once", "a day") else "left")
+    table.add_column("id", min_width=ID_CHARS, no_wrap=True)  # it is what one rotates and revokes by
+    table.add_column("name", overflow="fold")
+    table.add_column("scopes")
+    for head in ("a second", "at once", "a day"):
+        table.add_column(head, justify="right")
+    for head in ("made", "used", ""):
+        table.add_column(head)
     for key in found:
         own = key.limits
         per_day = usual.per_day if own.per_day is None else own.per_day
