@@ -25,6 +25,7 @@ from fpserver.trained import Trained
 from fpserver.web import docs_page, openapi
 from fpserver.web.access import admit, check_keys
 from fpserver.web.connection import Connection
+from fpserver.web.crowd import Crowd, places
 from fpserver.web.door import DOOR, Door
 from fpserver.web.handlers.operations import DOCS_PAGE, DOCUMENT
 from fpserver.web.middleware import mark_answer, observe, refuse
@@ -134,8 +135,10 @@ async def listening(config: Config, *, reuse_port: bool = False) -> AsyncIterato
         _settle()
         server = runner.server
         assert server is not None  # set up above
+        crowd = Crowd(limit=places(config.web.max_connections), max_unread_bytes=config.web.max_unread_bytes)
+        watching = asyncio.create_task(crowd.watch())
         listener = await loop.create_server(
-            lambda: Connection(server, loop=loop),
+            lambda: Connection(server, crowd, config.web, loop=loop),
             config.web.host,
             config.web.port,
             reuse_port=reuse_port or None,
@@ -144,6 +147,7 @@ async def listening(config: Config, *, reuse_port: bool = False) -> AsyncIterato
         try:
             yield listener.sockets[0].getsockname()[1]
         finally:
+            watching.cancel()
             listener.close()  # no new connections; those there are finish what they have begun
             await runner.app[DOOR].drained(config.web.drain_s)
     finally:

@@ -1,18 +1,44 @@
-"""One client's connection: aiohttp's, except for what it says when a request cannot even be read.
+"""One client's connection: aiohttp's, with an end to every kind of waiting, and the one error body for everybody.
 
-Then there is no route, no handler and no middleware, but still the one error body.
+    idle ── first byte ──▶ head ── whole ──▶ request ── answered ──▶ rest of its body ──▶ idle …
+     │                      │                 │                       │
+     │ idle_timeout_s       │ head_timeout_s  │ an answer that is     │ LINGER_S, LINGER_BYTES:
+     ▼                      ▼                 │ not read:             ▼ who still sends can read
+    closed                 408                ▼ write_timeout_s      closed
+                                             cut off
+
+Always true: no client holds a connection, or the memory of an answer, by doing nothing. A body that does not come is
+the handler's to give up (`uploads.Patience`).
 """
 
 import asyncio
 import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from http import HTTPStatus
+from math import inf
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import LineTooLong
 
 from fpserver import metrics
-from fpserver.web.answers import answer
+from fpserver.config import WebConfig
+from fpserver.errors import Overloaded
+from fpserver.web.answers import answer, to_json
+from fpserver.web.crowd import Crowd
 from fpserver.web.errors import HTTP_CODES, body_of
+from fpserver.web.media import JSON
+
+MAX_URL_BYTES = 8192
+MAX_FIELD_BYTES = 16384  # of one header: a token or a cookie that has grown
+MAX_HEAD_BYTES = 65536
+MAX_FIELDS = 100
+LINGER_S = 5.0  # for the rest of a body that nobody wants
+LINGER_BYTES = 32 * 2**20  # a clip is at most half of that: who sends one can always read what became of it
+MIN_READ_BYTES = 2**16  # in `write_timeout_s`: who reads less stands still
+AIOHTTP_S = 60.0  # aiohttp's own clock runs out later than ours
 
 log = structlog.get_logger()
 
@@ -20,10 +46,137 @@ log = structlog.get_logger()
 class Connection(web.RequestHandler):
     """Reads requests from one client, and hands them to the app."""
 
-    __slots__ = ()
+    __slots__ = (
+        "_crowd",
+        "_head_at",
+        "_idle_at",
+        "_limits",
+        "_n_head_bytes",
+        "_n_unread",
+        "_socket",
+        "read_at",
+    )
 
-    def __init__(self, server: web.Server, *, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(server, loop=loop, access_log=None)  # type: ignore[arg-type]  # the middleware logs
+    def __init__(
+        self, server: web.Server, crowd: Crowd, limits: WebConfig, *, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # the middleware logs
+            keepalive_timeout=limits.idle_timeout_s + AIOHTTP_S,
+            lingering_time=0.0,
+            max_line_size=MAX_URL_BYTES,
+            max_field_size=MAX_FIELD_BYTES,
+            max_headers=MAX_FIELDS,
+        )
+        self._crowd = crowd
+        self._limits = limits
+        self._socket: asyncio.Transport | None = (
+            None  # kept when aiohttp lets go of it: it may hold an answer
+        )
+        self._idle_at = self.read_at = loop.time()
+        self._head_at = inf  # since when a head is arriving
+        self._n_head_bytes = self._n_unread = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a place; without one, say so and leave."""
+        super().connection_made(transport)
+        assert isinstance(transport, asyncio.Transport)
+        self._socket = transport
+        if not self._crowd.enter(self):
+            self._leave(
+                HTTPStatus.SERVICE_UNAVAILABLE, f"all {self._crowd.limit} connections are in use; try again"
+            )
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Give the place back."""
+        self._crowd.left(self)
+        self._socket = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a head or a body; a head has its time and its length."""
+        super().data_received(data)
+        if self._messages:
+            self._crowd.works(self)
+            self._head_at, self._n_head_bytes = inf, 0
+        if not data or self.transport is None or self not in self._crowd.idle:
+            return
+        self._head_at = min(self._head_at, self._loop.time())
+        self._n_head_bytes += len(data)
+        if self._n_head_bytes > MAX_HEAD_BYTES:
+            self._leave(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"head has more than {MAX_HEAD_BYTES} bytes"
+            )
+
+    def resume_writing(self) -> None:
+        """The client reads."""
+        super().resume_writing()
+        self._n_unread, self.read_at = 0, self._loop.time()
+
+    @property
+    def n_unread(self) -> int:
+        """Bytes of answers that the client has not taken."""
+        return 0 if self._socket is None else self._socket.get_write_buffer_size()
+
+    def look(self, now: float) -> None:
+        """Bring what has waited too long to its end; asked a few times a second."""
+        unread, limits = self.n_unread, self._limits
+        if not unread or unread <= self._n_unread - MIN_READ_BYTES:
+            self._n_unread, self.read_at = unread, now
+        self._n_unread = max(unread, self._n_unread)
+        if now - self.read_at > limits.write_timeout_s:
+            self.cut_off(f"read nothing of {unread} bytes for {limits.write_timeout_s:g} s")
+        elif self.transport is None or self not in self._crowd.idle:
+            return
+        elif now - self._head_at > limits.head_timeout_s:
+            self._leave(
+                HTTPStatus.REQUEST_TIMEOUT,
+                f"head took longer than {limits.head_timeout_s:g} s, which is the limit",
+            )
+        elif now - self._idle_at > limits.idle_timeout_s:
+            self.force_close()
+
+    def cut_off(self, why: str) -> None:
+        """End it at once, with all that the client has not taken."""
+        log.info("web.cut_off", peer=self._peer(), reason=why)
+        if self._socket is not None:
+            self._socket.abort()
+
+    def _leave(self, status: HTTPStatus, why: str) -> None:
+        """Answer where there is no request to answer, and close."""
+        code = HTTP_CODES.get(status, Overloaded.code)
+        request_id = uuid.uuid4().hex
+        metrics.ERRORS.labels(code).inc()
+        log.debug("web.turned_away", peer=self._peer(), status=status.value, reason=why)
+        body = to_json(body_of(code, why, request_id))
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {JSON}\r\nContent-Length: {len(body)}\r\n"
+            f"X-Request-Id: {request_id}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+        )
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(head.encode() + body)
+        self.force_close()
+
+    def _peer(self) -> object:
+        return None if self._socket is None else self._socket.get_extra_info("peername")
+
+    async def _handle_request(
+        self,
+        request: web.BaseRequest,
+        start_time: float | None,
+        request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+    ) -> tuple[web.StreamResponse, bool]:
+        try:
+            response, reset = await super()._handle_request(request, start_time, request_handler)
+            if not reset and not request.content.is_eof():
+                await _drop(request.content)
+            return response, reset
+        finally:
+            self._idle_at = self._loop.time()
+            if not self._messages:  # sent ahead of this answer
+                self._crowd.rests(self)
 
     def handle_error(
         self,
@@ -37,6 +190,7 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer had begun, another cannot be given")
         request_id = uuid.uuid4().hex
+        status = _status_of(exc, status)
         code = HTTP_CODES.get(status, "internal")
         reason = (message or "").strip().partition("\n")[0].rstrip(":") or "it ends where it should go on"
         metrics.ERRORS.labels(code).inc()
@@ -50,3 +204,22 @@ class Connection(web.RequestHandler):
         log.debug(
             "web.connection_error", detail=str(args[0]) if args else "", error=repr(kwargs.get("exc_info"))
         )
+
+
+def _status_of(error: BaseException | None, status: int) -> int:
+    """What aiohttp calls 400, by its own name."""
+    if isinstance(error, LineTooLong):
+        of_url = error.args[1] == MAX_URL_BYTES
+        return HTTPStatus.REQUEST_URI_TOO_LONG if of_url else HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    if "Too many headers" in str(error):
+        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    return status
+
+
+async def _drop(content: StreamReader) -> None:
+    """Read a body on, within bounds, so that who is still sending it comes to read the answer."""
+    n_left = LINGER_BYTES
+    with suppress(TimeoutError, Exception):  # a body that breaks off: there is nobody to tell
+        async with asyncio.timeout(LINGER_S):
+            while n_left > 0 and not content.at_eof():
+                n_left -= len(await content.readany())

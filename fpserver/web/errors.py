@@ -55,7 +55,10 @@ HTTP_CODES: Mapping[int, str] = {
     400: "bad_request",
     404: "not_found",
     405: "method_not_allowed",
+    408: "request_timeout",
     413: "body_too_large",
+    414: "url_too_long",
+    431: "head_too_large",
 }
 CLIENT_GONE = 499  # for log and metrics only: nobody is there to read it
 
