@@ -24,6 +24,8 @@ from fpserver.terms import Samples, Sound
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000
 BLOCK = 32_768  # samples per channel that are mixed and resampled at once
 MAX_BAD_RUN = 500  # packets in a row that cannot be decoded (13 s of mp3): the rest is given up
+MAX_PACKETS_PER_S = 1000  # of sound that came out (Opus has at most 400), beyond
+FREE_PACKETS = 10_000  # of them: each costs 20 microseconds whatever is in it, so the rest is given up
 CLAIM_SLACK = (
     1.05  # a file that claims to be longer than what came out by more than this, and by 1 s, was cut
 )
@@ -166,7 +168,9 @@ def _frames(
 ) -> Iterator[av.AudioFrame]:
     """Frames in order; what cannot be decoded is counted and skipped."""
     packets = container.demux(stream)
-    while damage.bad_run <= MAX_BAD_RUN:
+    n_packets, most = 0, float(FREE_PACKETS)
+    while damage.bad_run <= MAX_BAD_RUN and n_packets < most:
+        n_packets += 1
         try:
             packet = next(packets, None)
         except av.FFmpegError:
@@ -182,7 +186,9 @@ def _frames(
         if packet.size:  # the last packet is empty: it asks the decoder for what it still holds
             damage.count(good=True)
             damage.ended_early = packet.is_corrupt
-        yield from frames
+        for frame in frames:
+            most += frame.samples / (frame.sample_rate or MIN_RATE_HZ) * MAX_PACKETS_PER_S
+            yield frame
     damage.ended_early = True
 
 

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
 from math import inf
+from time import thread_time
 from typing import Any
 
 import structlog
@@ -38,6 +39,8 @@ MAX_FIELDS = 100
 LINGER_S = 5.0  # for the rest of a body that nobody wants
 LINGER_BYTES = 32 * 2**20  # a clip is at most half of that: who sends one can always read what became of it
 MIN_READ_BYTES = 2**16  # in `write_timeout_s`: who reads less stands still
+READ_BYTES = 2**16  # at once: other clients have their turn in between
+DEAR_S = 0.001  # of the processor, for so many bytes: usually it takes a twentieth
 AIOHTTP_S = 60.0  # aiohttp's own clock runs out later than ours
 
 log = structlog.get_logger()
@@ -50,9 +53,11 @@ class Connection(web.RequestHandler):
         "_crowd",
         "_head_at",
         "_idle_at",
+        "_left_at",
         "_limits",
         "_n_head_bytes",
         "_n_unread",
+        "_resuming",
         "_socket",
         "read_at",
     )
@@ -75,8 +80,10 @@ class Connection(web.RequestHandler):
         self._socket: asyncio.Transport | None = (
             None  # kept when aiohttp lets go of it: it may hold an answer
         )
+        self._resuming: asyncio.TimerHandle | None = None  # while reading rests
         self._idle_at = self.read_at = loop.time()
         self._head_at = inf  # since when a head is arriving
+        self._left_at = inf  # since when it is refused, and may read why
         self._n_head_bytes = self._n_unread = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -84,20 +91,32 @@ class Connection(web.RequestHandler):
         super().connection_made(transport)
         assert isinstance(transport, asyncio.Transport)
         self._socket = transport
+        transport.max_size = READ_BYTES  # type: ignore[attr-defined]  # of asyncio's own; others have no such bound
         if not self._crowd.enter(self):
-            self._leave(
-                HTTPStatus.SERVICE_UNAVAILABLE, f"all {self._crowd.limit} connections are in use; try again"
-            )
+            why = f"all {self._crowd.limit} connections are in use; try again"
+            self._leave(HTTPStatus.SERVICE_UNAVAILABLE, why)
+            self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give the place back."""
         self._crowd.left(self)
         self._socket = None
+        if self._resuming is not None:
+            self._resuming.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a head or a body; a head has its time and its length."""
+        if self._left_at < inf:
+            self._n_head_bytes += len(data)
+            if self._n_head_bytes > LINGER_BYTES:
+                self.cut_off("goes on sending after it was refused")
+            return
+        begun_s = thread_time()
         super().data_received(data)
+        took_s = thread_time() - begun_s
+        if took_s > DEAR_S:
+            self._pause_until(self._crowd.next_dear(took_s, now=self._loop.time()))
         if self._messages:
             self._crowd.works(self)
             self._head_at, self._n_head_bytes = inf, 0
@@ -109,6 +128,21 @@ class Connection(web.RequestHandler):
             self._leave(
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"head has more than {MAX_HEAD_BYTES} bytes"
             )
+
+    def _pause_until(self, moment: float) -> None:
+        """Read nothing until then: bytes that are dear to read (chunks of one byte each) take turns."""
+        if self._resuming is None and self.transport is not None:
+            self._resuming = self._loop.call_at(moment, self._read_again)
+            self._pause_transport_reading()
+
+    def _read_again(self) -> None:
+        self._resuming = None
+        if not self._reading_paused and not self._buffer_paused:
+            self._resume_transport_reading()
+
+    def _resume_transport_reading(self) -> None:
+        if self._resuming is None:
+            super()._resume_transport_reading()
 
     def resume_writing(self) -> None:
         """The client reads."""
@@ -128,7 +162,9 @@ class Connection(web.RequestHandler):
         self._n_unread = max(unread, self._n_unread)
         if now - self.read_at > limits.write_timeout_s:
             self.cut_off(f"read nothing of {unread} bytes for {limits.write_timeout_s:g} s")
-        elif self.transport is None or self not in self._crowd.idle:
+        elif now - self._left_at > LINGER_S:
+            self.cut_off("stays after it was refused")
+        elif self._left_at < inf or self.transport is None or self not in self._crowd.idle:
             return
         elif now - self._head_at > limits.head_timeout_s:
             self._leave(
@@ -145,7 +181,7 @@ class Connection(web.RequestHandler):
             self._socket.abort()
 
     def _leave(self, status: HTTPStatus, why: str) -> None:
-        """Answer where there is no request to answer, and close."""
+        """Answer where there is no request to answer, and close when that can have been read."""
         code = HTTP_CODES.get(status, Overloaded.code)
         request_id = uuid.uuid4().hex
         metrics.ERRORS.labels(code).inc()
@@ -155,9 +191,11 @@ class Connection(web.RequestHandler):
             f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {JSON}\r\nContent-Length: {len(body)}\r\n"
             f"X-Request-Id: {request_id}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
         )
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(head.encode() + body)
-        self.force_close()
+        if self._socket is not None and not self._socket.is_closing():
+            self._socket.write(head.encode() + body)
+            self._socket.write_eof()
+        self._left_at = self._loop.time()
+        self.close()
 
     def _peer(self) -> object:
         return None if self._socket is None else self._socket.get_extra_info("peername")
@@ -175,7 +213,9 @@ class Connection(web.RequestHandler):
             return response, reset
         finally:
             self._idle_at = self._loop.time()
-            if not self._messages:  # sent ahead of this answer
+            if (
+                request.content.is_eof() and not self._messages
+            ):  # else it ends here, or the next was sent ahead
                 self._crowd.rests(self)
 
     def handle_error(

@@ -12,6 +12,7 @@ from typing import Protocol
 import structlog
 
 LOOK_S = 0.25
+DEAR_SHARE = 0.1  # of the event loop, for reading what takes long to read
 MAX_DESCRIPTORS = 65536  # as many as are asked of the system
 OWN_DESCRIPTORS = 256  # the store's connections, pipes of decoding processes, log and figures
 DESCRIPTORS_EACH = 2  # a connection, and its upload
@@ -48,6 +49,7 @@ class Crowd:
         self._max_unread_bytes = max_unread_bytes
         self._there: dict[Member, None] = {}
         self.idle: dict[Member, None] = {}
+        self._dear_until = 0.0
 
     def __len__(self) -> int:
         return len(self._there)
@@ -71,6 +73,11 @@ class Crowd:
         """Its request is answered."""
         if member in self._there:
             self.idle[member] = None
+
+    def next_dear(self, took_s: float, *, now: float) -> float:
+        """When the next bytes may be read that are as dear as those that took so long: all of them share a part."""
+        self._dear_until = max(now, self._dear_until) + took_s / DEAR_SHARE
+        return self._dear_until
 
     def left(self, member: Member) -> None:
         """It is gone."""

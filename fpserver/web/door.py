@@ -26,6 +26,7 @@ class Door:
     neighbourhood: Neighbourhood
     desk: Desk
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set when long answers must come to an end
+    exposing: asyncio.Task[bytes] | None = None  # metrics that are being put together
     places: Places
     n_requests: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)  # set while no request is being answered

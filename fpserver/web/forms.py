@@ -1,13 +1,15 @@
 """From a multipart body to its parts, one after another as they arrive; what is malformed is one clear sentence."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from fpserver.errors import InvalidRequest
-from fpserver.web.uploads import READ_BYTES, Patience
+from fpserver.web.uploads import READ_BYTES, Patience, check_unpacked
 
+MAX_LINES = 100  # outside of contents, from one part to the next: boundaries, headers, what stands before the first
 MAX_METADATA_BYTES = 2**16  # seven fields of 1,000 characters, escaped
 
 
@@ -18,11 +20,13 @@ async def parts(request: web.Request, patience: Patience) -> AsyncIterator[BodyP
         InvalidRequest: the body is not a well-formed form.
         UploadTimeout: it comes too slowly.
     """
+    content = _Content(request.content)
     try:
-        reader = await request.multipart()
+        reader = MultipartReader(request.headers, content)  # type: ignore[arg-type]  # it reads as a StreamReader does
     except (ValueError, AssertionError) as error:
         raise _malformed(error) from error
     while True:
+        content.n_lines = 0
         try:
             part = await patience.wait(reader.next())
         except (ValueError, AssertionError, RuntimeError, HttpProcessingError) as error:
@@ -32,6 +36,27 @@ async def parts(request: web.Request, patience: Patience) -> AsyncIterator[BodyP
         if not isinstance(part, BodyPartReader):
             raise InvalidRequest("multipart body: a part is itself multipart, must be a file or JSON")
         yield part
+
+
+class _Content:
+    """A body, of which few lines are read one by one: a million of them would keep the event loop for seconds."""
+
+    def __init__(self, content: StreamReader) -> None:
+        self._content = content
+        self.n_lines = 0
+
+    async def readline(self, **limits: int) -> bytes:
+        self.n_lines += 1
+        if self.n_lines > MAX_LINES:
+            raise ValueError(f"more than {MAX_LINES} lines between two parts")
+        return await self._content.readline(**limits)
+
+    async def read(self, n: int = -1) -> bytes:
+        check_unpacked(self._content)
+        return await self._content.read(n)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
 
 
 async def part_chunks(part: BodyPartReader, patience: Patience) -> AsyncIterator[bytes]:

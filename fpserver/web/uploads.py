@@ -22,6 +22,11 @@ from fpserver.fingerprint.wire import HEAD_BYTES
 
 READ_BYTES = 2**16
 WRITE_BYTES = 2**20  # one hop into a thread per MiB, and none while a clip arrives
+MAX_WAITING_BYTES = (
+    64 * 2**20
+)  # of all uploads that are not written yet; beyond, every piece is written at once
+MAX_UNPACKED_RATIO = 100  # of what comes out of a compressed body to what went in, beyond
+FREE_UNPACKED_BYTES = 16 * 2**20
 STALE_S = 86400.0
 PART = ".part"
 
@@ -56,7 +61,21 @@ class Patience:
     async def chunks(self, content: StreamReader) -> AsyncIterator[bytes]:
         """A raw body, as it arrives."""
         while chunk := await self.wait(content.read(READ_BYTES)):
+            check_unpacked(content)
             yield chunk
+
+
+def check_unpacked(content: StreamReader) -> None:
+    """Refuse a compressed body that is nothing but air.
+
+    Raises:
+        BodyTooLarge: what came out is far more than went in.
+    """
+    packed = content.total_compressed_bytes
+    if packed and content.total_bytes > max(FREE_UNPACKED_BYTES, MAX_UNPACKED_RATIO * packed):
+        raise BodyTooLarge(
+            f"body unpacks to more than {MAX_UNPACKED_RATIO} times its {packed} bytes, which is the limit"
+        )
 
 
 class Upload:
@@ -106,6 +125,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._n_waiting = 0  # bytes of all uploads that are not written yet
 
     def open(self, *, now: float | None = None) -> int:
         """Make the folder, remove partial uploads that a killed process left; returns how many."""
@@ -143,17 +163,22 @@ class Spool:
 
     async def _fill(self, upload: Upload, chunks: AsyncIterator[bytes], *, what: str, max_bytes: int) -> None:
         waiting = bytearray()
-        async for chunk in chunks:
-            waiting += chunk
-            upload.n_bytes += len(chunk)
-            if upload.n_bytes > max_bytes:
-                raise too_large(what, max_bytes)
-            if len(waiting) >= WRITE_BYTES:
-                await _write(upload, bytes(waiting))
-                waiting.clear()
-        if not upload.n_bytes:
-            raise AudioEmpty(f"{what} is empty: 0 bytes")
-        await _write(upload, bytes(waiting), last=True)
+        try:
+            async for chunk in chunks:
+                waiting += chunk
+                self._n_waiting += len(chunk)
+                upload.n_bytes += len(chunk)
+                if upload.n_bytes > max_bytes:
+                    raise too_large(what, max_bytes)
+                if len(waiting) >= WRITE_BYTES or self._n_waiting > MAX_WAITING_BYTES:
+                    await _write(upload, bytes(waiting))
+                    self._n_waiting -= len(waiting)
+                    waiting.clear()
+            if not upload.n_bytes:
+                raise AudioEmpty(f"{what} is empty: 0 bytes")
+            await _write(upload, bytes(waiting), last=True)
+        finally:
+            self._n_waiting -= len(waiting)
 
 
 def too_large(what: str, max_bytes: int) -> AudioTooLarge:

@@ -75,20 +75,25 @@ def raw_wav(
     return b"RIFF" + struct.pack("<I", min(claim + len(chunks), 0xFFFFFFFF)) + chunks + data
 
 
-def flac_silence(*, hours: float) -> bytes:
-    """Silence at 44.1 kHz in a FLAC file of 14 bytes per 32,768 samples, frames written by hand.
+def flac_silence(*, hours: float, rate_hz: int = 44100, channels: int = 1) -> bytes:
+    """Silence in a FLAC file of about 14 bytes per 32,768 samples, frames written by hand.
 
-    # | sync : 14 | 0 | fixed blocks : 1 | block 2**15 : 4 | 44.1 kHz : 4 | mono : 4 | 16 bit : 3 | 0 : 1 |
-    # | frame number : 8..32, as UTF-8 | crc-8 | constant subframe : 8 | value : 16 | crc-16 |
+    # | sync : 14 | 0 | fixed blocks : 1 | block 2**15 : 4 | rate as in the file's head : 4 |
+    # | channels - 1 : 4 | 16 bit : 3 | 0 : 1 | frame number : 8..32, as UTF-8 | crc-8 |
+    # per channel | constant subframe : 8 | value : 16 |, then | crc-16 |
     """
-    block, rate_hz = 32768, 44100
+    block = 32768
     n_blocks = int(hours * 3600 * rate_hz / block)
     info = struct.pack(">HH6x", block, block)
-    info += ((rate_hz << 44) | (15 << 36) | (n_blocks * block)).to_bytes(8, "big") + bytes(16)
+    info += ((rate_hz << 44) | (channels - 1 << 41) | (15 << 36) | (n_blocks * block)).to_bytes(
+        8, "big"
+    ) + bytes(16)
     frames = []
     for number in range(n_blocks):
-        frame = b"\xff\xf8\xf9\x08" + chr(number).encode("utf-8", "surrogatepass")
-        frame += _crc(frame, 0x07, 8).to_bytes(1, "big") + b"\x00\x00\x00"
+        frame = bytes((0xFF, 0xF8, 0xF0, channels - 1 << 4 | 8)) + chr(number).encode(
+            "utf-8", "surrogatepass"
+        )
+        frame += _crc(frame, 0x07, 8).to_bytes(1, "big") + bytes(3 * channels)
         frames.append(frame + _crc(frame, 0x8005, 16).to_bytes(2, "big"))
     return b"fLaC\x80" + len(info).to_bytes(3, "big") + info + b"".join(frames)
 

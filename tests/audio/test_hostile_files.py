@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fpserver.audio.decode import decode
+from fpserver.audio.decode import FREE_PACKETS, decode
 from fpserver.audio.encode import encode
 from fpserver.errors import (
     AudioDamaged,
@@ -19,6 +19,7 @@ from fpserver.errors import (
     AudioUnsupported,
     SourceMissing,
 )
+from loadtest.abuse.bombs import LIMIT_BYTES, MAKERS
 from tests.audio.files import flac_silence, hear, picture, raw_wav, silent_film, sweep, wav
 
 RATE_HZ = 44100
@@ -223,3 +224,23 @@ def test_lists_never_open_the_file_they_name(name: str, tmp_path: Path) -> None:
     for text in lists:
         with pytest.raises(AudioUnsupported):
             hear(tmp_path, text.encode(), name=name)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_no_small_file_costs_more_than_a_clip_may(name: str, tmp_path: Path) -> None:
+    bomb = MAKERS[name]()
+    assert len(bomb) <= LIMIT_BYTES
+    start = time.process_time()
+    try:
+        sound = hear(tmp_path, bomb, max_s=60)
+    except AudioError:
+        pass
+    else:
+        assert 0 < sound.duration_s <= 60
+    assert time.process_time() - start < 4
+
+
+def test_packets_that_hold_a_sample_each_are_given_up(tmp_path: Path) -> None:
+    sound = hear(tmp_path, MAKERS["matroska, a packet per sample"](), max_s=60)
+    assert sound.truncated
+    assert sound.duration_s == pytest.approx(FREE_PACKETS / 48_000, rel=0.1)

@@ -15,7 +15,7 @@ import pytest
 from fpserver.config import Config
 from fpserver.web import connection
 from fpserver.web.app import listening
-from fpserver.web.crowd import Crowd, places
+from fpserver.web.crowd import DEAR_SHARE, Crowd, places
 
 HEAD_S, IDLE_S, WRITE_S = 0.6, 1.0, 1.0
 N_PLACES = 8
@@ -256,3 +256,17 @@ async def test_an_answer_that_is_read_slowly_but_steadily_is_not_cut_off(port: i
             n_bytes += len(await loop.sock_recv(slow, 2**14))
             await asyncio.sleep(0.02)
         assert n_bytes > 2**18
+
+
+def test_what_is_dear_to_read_takes_turns() -> None:
+    crowd = Crowd(limit=10, max_unread_bytes=100)
+    assert crowd.next_dear(0.02, now=1.0) == pytest.approx(1 + 0.02 / DEAR_SHARE)
+    assert crowd.next_dear(0.02, now=1.0) == pytest.approx(1 + 0.04 / DEAR_SHARE)
+    assert crowd.next_dear(0.02, now=9.0) == pytest.approx(9 + 0.02 / DEAR_SHARE)
+
+
+async def test_a_body_of_odd_chunks_is_heard_to_its_end_or_its_time(port: int) -> None:
+    body = b"0123456789" * 3000
+    pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+    head = b"POST /v1/identify HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert (await answered(await opened(port, head + pieces)))[0] in (408, 415)

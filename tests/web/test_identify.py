@@ -220,3 +220,9 @@ async def test_a_clip_that_comes_slowly_takes_no_place(web: Web, door: Door) -> 
     assert door.places.n_inside == 0
     go_on.set()
     await refused(await sending, 415, "audio_unsupported")
+
+
+async def test_a_form_of_lines_without_end_is_refused(web: Web) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    response = await web.post("/v1/identify", data=b"\n" * 100_000, headers=headers)
+    assert "more than 100 lines" in await refused(response, 422, "invalid_request")

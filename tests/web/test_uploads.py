@@ -7,9 +7,22 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import StreamReader
+from aiohttp.base_protocol import BaseProtocol
 
 from fpserver.errors import AudioEmpty, AudioTooLarge, BodyTooLarge, UploadTimeout
-from fpserver.web.uploads import PART, STALE_S, WRITE_BYTES, Patience, Spool, whole
+from fpserver.web import uploads
+from fpserver.web.uploads import (
+    FREE_UNPACKED_BYTES,
+    PART,
+    STALE_S,
+    WRITE_BYTES,
+    Patience,
+    Spool,
+    check_unpacked,
+    whole,
+)
+from tests.web.helpers import until
 
 
 async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
@@ -44,6 +57,32 @@ async def test_an_upload_that_is_kept_stays_under_its_own_name(spool: Spool) -> 
     assert list(spool.folder.iterdir()) == [path]
     assert path.suffix == ""
     assert path.read_bytes() == b"song"
+
+
+async def test_many_uploads_at_once_keep_little_in_memory(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MAX_WAITING_BYTES", 1000)
+    go_on, n_begun = asyncio.Event(), 0
+
+    async def slow() -> AsyncIterator[bytes]:
+        nonlocal n_begun
+        yield bytes(300)
+        n_begun += 1
+        await go_on.wait()
+        yield bytes(300)
+
+    async def upload() -> int:
+        async with spool.receive(slow(), what="clip", max_bytes=10_000) as upload:
+            return upload.path.stat().st_size
+
+    receiving = [asyncio.create_task(upload()) for _ in range(10)]
+    await until(lambda: n_begun == 10)
+    sizes = [path.stat().st_size for path in spool.folder.iterdir()]
+    go_on.set()
+    assert await asyncio.gather(*receiving) == [600] * 10
+    assert 0 < len(sizes) <= 10, "some were written before their end"
+    assert spool._n_waiting == 0
 
 
 async def test_an_upload_without_bytes_is_refused(spool: Spool) -> None:
@@ -96,3 +135,16 @@ async def test_a_body_that_drips_is_given_up_at_the_limit() -> None:
 async def test_a_document_over_its_limit_is_refused() -> None:
     with pytest.raises(BodyTooLarge, match="more than 3 bytes"):
         await whole(pieces(b"12", b"34"), what="body", max_bytes=3)
+
+
+async def test_a_compressed_body_that_is_nothing_but_air_is_refused() -> None:
+    content = StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**30)
+    content.feed_data(bytes(FREE_UNPACKED_BYTES))
+    check_unpacked(content)
+    content.total_compressed_bytes = 100
+    check_unpacked(content)
+    content.feed_data(b"x")
+    with pytest.raises(BodyTooLarge, match="more than 100 times its 100 bytes"):
+        check_unpacked(content)
+    content.total_compressed_bytes = 2**20
+    check_unpacked(content)

@@ -52,9 +52,16 @@ async def readyz(request: web.Request) -> web.StreamResponse:
 @speaks(replies={200: Reply(text="Prometheus' text format", media_type="text/plain")})
 async def prometheus(request: web.Request) -> web.StreamResponse:
     """Metrics of all processes. What the store does not tell in time keeps its last value."""
-    await _refresh(request.app[DOOR])
-    body = await asyncio.to_thread(metrics.exposition)
+    door = request.app[DOOR]
+    if door.exposing is None or door.exposing.done():
+        door.exposing = asyncio.create_task(_exposition(door))
+    body = await asyncio.shield(door.exposing)  # who asks meanwhile gets the same
     return web.Response(body=body, headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+async def _exposition(door: Door) -> bytes:
+    await _refresh(door)
+    return await asyncio.to_thread(metrics.exposition)
 
 
 async def _refresh(door: Door) -> None:
