@@ -11,6 +11,7 @@ from fpserver.web.adding import check_fingerprint
 from fpserver.web.door import DOOR
 from fpserver.web.forms import part_chunks, parts
 from fpserver.web.media import FINGERPRINT, FORM
+from fpserver.web.streams import gone
 from fpserver.web.uploads import Upload, too_large
 
 
@@ -48,4 +49,6 @@ async def received_clip(request: web.Request) -> AsyncIterator[Upload]:
         if fingerprint:
             check_fingerprint(upload)
         async with door.places.taken():
+            if gone(request):
+                raise ConnectionResetError("the client left while its clip waited for a place")
             yield upload

@@ -9,7 +9,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from fpserver.errors import InvalidRequest
 from fpserver.web.uploads import READ_BYTES, Patience, check_unpacked
 
-MAX_LINES = 100  # outside of contents, from one part to the next: boundaries, headers, what stands before the first
+MAX_LINES = (
+    100  # outside of contents, from one part to the next: boundaries, headers, what stands before the first
+)
 MAX_METADATA_BYTES = 2**16  # seven fields of 1,000 characters, escaped
 
 

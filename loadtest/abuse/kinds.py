@@ -35,7 +35,7 @@ class Abuse:
 
 def head(method: bytes, path: bytes, *fields: bytes) -> bytes:
     """A request's head."""
-    return b"\r\n".join((method + b" " + path + b" HTTP/1.1", b"Host: x", *fields, b"", b""))
+    return b"\r\n".join((method + b" " + path + b" HTTP/1.1", b"Host: 127.0.0.1", *fields, b"", b""))
 
 
 def post(path: bytes, *fields: bytes, length: int | None = None) -> bytes:
@@ -104,8 +104,8 @@ def smuggled() -> tuple[Script, ...]:
         head(b"POST", IDENTIFY, b"Transfer-Encoding: chunked") + b"5\n12345\n0\n\n" + inner,
         head(b"POST", IDENTIFY, b"Transfer-Encoding: chunked") + b"-1\r\n\r\n0\r\n\r\n" + inner,
         head(b"POST", IDENTIFY, b"Transfer-Encoding: chunked") + b"fffffffffffffffff\r\n" + inner,
-        b"POST /v1/identify HTTP/1.1\nHost: x\nContent-Length: 5\n\n12345" + inner,
-        b"POST /v1/identify HTTP/1.1\r\nHost: x\r\nX: a\0b\r\nContent-Length: 5\r\n\r\n12345" + inner,
+        b"POST /v1/identify HTTP/1.1\nHost: 127.0.0.1\nContent-Length: 5\n\n12345" + inner,
+        b"POST /v1/identify HTTP/1.1\r\nHost: 127.0.0.1\r\nX: a\0b\r\nContent-Length: 5\r\n\r\n12345" + inner,
         b"POST /v1/identify HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n0\r\n\r\n" + inner,
     )
     return tuple(Script(first=form, leaves=True) for form in forms)

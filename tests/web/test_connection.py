@@ -20,7 +20,7 @@ from fpserver.web.crowd import DEAR_SHARE, Crowd, places
 HEAD_S, IDLE_S, WRITE_S = 0.6, 1.0, 1.0
 N_PLACES = 8
 SOON_S = 0.8  # of a look at the clock, on a busy machine
-HELLO = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+HELLO = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -34,7 +34,6 @@ async def port(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         "idle_timeout_s": IDLE_S,
         "write_timeout_s": WRITE_S,
         "max_connections": N_PLACES,
-        "max_waiting_clips": 64,
     }
     data_dir = str(tmp_path_factory.mktemp("connections"))
     async with listening(config.with_values(redis={"data_dir": data_dir}, web=limits)) as port:
@@ -94,7 +93,7 @@ async def test_a_connection_that_says_nothing_is_closed(port: int, first: bytes)
 async def test_a_request_that_takes_longer_than_all_of_these_is_left_alone(port: int) -> None:
     body = b"0123456789"
     reader, writer = await opened(
-        port, b"POST /v1/identify HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
+        port, b"POST /v1/identify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n"
     )
     for byte in body:
         writer.write(bytes([byte]))
@@ -120,9 +119,7 @@ async def test_a_head_out_of_bounds_is_told_so(port: int, head: bytes, status: i
 
 async def test_a_body_in_one_piece_with_its_head_is_not_taken_for_a_head(port: int) -> None:
     body = b"x" * (2 * connection.MAX_HEAD_BYTES)
-    head = (
-        f"POST /v1/identify HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
+    head = f"POST /v1/identify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     assert await answered(await opened(port, head.encode() + body)) == (415, "audio_unsupported")
 
 
@@ -142,7 +139,7 @@ async def test_the_connection_that_is_idle_longest_makes_room_for_a_new_one(port
 
 
 async def test_who_comes_when_all_are_busy_is_told_to_come_again(port: int) -> None:
-    begun = b"POST /v1/identify HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n1"
+    begun = b"POST /v1/identify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n1"
     busy = [await opened(port, begun) for _ in range(N_PLACES)]
     await asyncio.sleep(0.1)
     assert await answered(await opened(port)) == (503, "overloaded")
@@ -160,7 +157,7 @@ async def test_a_client_that_does_not_read_its_answers_is_cut_off(port: int) -> 
         start = time.monotonic()
         with suppress(TimeoutError):  # the server stops reading, too
             for _ in range(2000):
-                lazy.sendall(b"GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
+                lazy.sendall(b"GET /v1/openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 10)
         lazy.settimeout(10)
         with pytest.raises(ConnectionResetError):
             while time.monotonic() - start < 10:
@@ -179,14 +176,14 @@ async def test_who_is_refused_while_still_sending_can_read_why(port: int, path: 
                 assert (await response.json())["error"]["code"] in ("not_found", "invalid_request")
     with socket.create_connection(("127.0.0.1", port)) as plain:
         plain.settimeout(10)
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         await asyncio.to_thread(plain.sendall, head + body)  # all of it, before anything is read
         assert b"HTTP/1.1 4" in await asyncio.to_thread(plain.recv, 1000)
 
 
 async def test_nobody_can_make_the_server_read_without_end(port: int) -> None:
     _, writer = await opened(
-        port, b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000000\r\n\r\n"
+        port, b"POST /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000000000\r\n\r\n"
     )
     n_sent, piece = 0, bytes(2**20)
     with suppress(ConnectionError):
@@ -202,7 +199,7 @@ async def test_nobody_can_make_the_server_read_without_end(port: int) -> None:
 async def test_a_client_that_resets_leaves_its_place(port: int) -> None:
     for _ in range(3 * N_PLACES):
         _, writer = await opened(
-            port, b"POST /v1/identify HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n1"
+            port, b"POST /v1/identify HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n1"
         )
         writer.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
@@ -250,7 +247,7 @@ async def test_an_answer_that_is_read_slowly_but_steadily_is_not_cut_off(port: i
         slow.connect(("127.0.0.1", port))
         slow.setblocking(False)
         loop = asyncio.get_running_loop()
-        await loop.sock_sendall(slow, b"GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        await loop.sock_sendall(slow, b"GET /v1/openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 20)
         start, n_bytes = loop.time(), 0
         while loop.time() - start < 3 * WRITE_S:
             n_bytes += len(await loop.sock_recv(slow, 2**14))
@@ -268,5 +265,5 @@ def test_what_is_dear_to_read_takes_turns() -> None:
 async def test_a_body_of_odd_chunks_is_heard_to_its_end_or_its_time(port: int) -> None:
     body = b"0123456789" * 3000
     pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
-    head = b"POST /v1/identify HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST /v1/identify HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert (await answered(await opened(port, head + pieces)))[0] in (408, 415)

@@ -12,9 +12,11 @@ from aiohttp import FormData
 
 from fpserver.audio.encode import encode
 from fpserver.demo.songs import song
+from fpserver.errors import AudioEmpty
 from fpserver.fingerprint import wire
 from fpserver.hearing import hear_clip
 from fpserver.web.door import Door
+from fpserver.web.handlers import identify
 from fpserver.web.places import Places
 from tests.synth import at_snr, silence
 from tests.web.conftest import RATE_HZ, SONG_S, Web
@@ -226,3 +228,25 @@ async def test_a_form_of_lines_without_end_is_refused(web: Web) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     response = await web.post("/v1/identify", data=b"\n" * 100_000, headers=headers)
     assert "more than 100 lines" in await refused(response, 422, "invalid_request")
+
+
+async def test_a_clip_whose_client_left_while_it_waited_is_not_looked_at(
+    web: Web, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "places", Places(n_at_once=1, max_waiting=5))
+    n_looked_at = 0
+
+    async def look(*_: object) -> None:
+        nonlocal n_looked_at
+        n_looked_at += 1
+        raise AudioEmpty("nothing")
+
+    monkeypatch.setattr(identify, "identify_file", look)
+    async with door.places.taken():
+        asking = [asyncio.create_task(web.post("/v1/identify", data=b"y")) for _ in range(3)]
+        await until(lambda: door.places.n_inside == 4)
+        asking[0].cancel()
+        asking[1].cancel()
+        await asyncio.sleep(0.05)
+    await refused(await asking[2], 422, "audio_empty")
+    assert n_looked_at == 1
