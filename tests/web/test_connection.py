@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import shutil
 import socket
 import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from io import BytesIO
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -267,3 +269,15 @@ async def test_a_body_of_odd_chunks_is_heard_to_its_end_or_its_time(port: int) -
     pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
     head = b"POST /v1/identify HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert (await answered(await opened(port, head + pieces)))[0] in (408, 415)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.parametrize("expect", ["Expect:", "Expect: 100-continue"])
+async def test_curl_can_read_why_its_upload_is_refused(port: int, tmp_path: Path, expect: str) -> None:
+    file = tmp_path / "clip"
+    file.write_bytes(bytes(16 * 2**20))
+    arguments = ("-sS", "-H", expect, "--data-binary", f"@{file}", f"http://127.0.0.1:{port}/nothing")
+    curl = await asyncio.create_subprocess_exec("curl", *arguments, stdout=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(20):
+        said, _ = await curl.communicate()
+    assert (curl.returncode, json.loads(said)["error"]["code"]) == (0, "not_found")

@@ -19,6 +19,7 @@ from fpserver.web.schemas import IdentifyAnswer, IdentifyQuery
     replies={200: Reply(text="the matches, best first; none: an empty list", schema=IdentifyAnswer)},
     errors=(
         errors.InvalidRequest,
+        errors.BodyTooLarge,
         errors.UploadTimeout,
         errors.AudioEmpty,
         errors.AudioUnsupported,

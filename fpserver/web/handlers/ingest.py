@@ -58,6 +58,7 @@ ITEM_ERRORS = (AudioEmpty, AudioTooLarge, BodyTooLarge, InvalidRequest, errors.S
     errors=(
         errors.InvalidRequest,
         errors.MediaTypeUnsupported,
+        errors.BodyTooLarge,
         errors.UploadTimeout,
         errors.BatchNotFound,
         errors.Conflict,
@@ -84,7 +85,14 @@ async def take(request: web.Request) -> web.StreamResponse:
     await bulk.check()
     try:
         await take_items(request, bulk, door.patience())
-    except (InvalidRequest, UploadTimeout, FingerprintInvalid, AudioTooLarge, Conflict) as error:
+    except (
+        InvalidRequest,
+        UploadTimeout,
+        FingerprintInvalid,
+        AudioTooLarge,
+        BodyTooLarge,
+        Conflict,
+    ) as error:
         if not bulk.n_items:
             raise
         await bulk.tell(REST, error)  # what came before it is taken all the same
