@@ -1,6 +1,6 @@
 """What strangers do to a server, one thing after another, while an honest client keeps asking.
 
-    python -m loadtest.abuse [--processes 1 2] [--seconds 12] [--only WORD …]
+    python -m loadtest.abuse [--processes 1 2] [--seconds 8] [--only WORD …]
 
 A real `fpserver serve` with the embedded store and a worker, once with one web process and once with two. Each abuse is
 done by many connections at once, from a process of their own, while an honest client asks for clips at fixed moments;
@@ -41,11 +41,11 @@ from loadtest.accuracy.run import say
 from loadtest.server import Server, serving
 
 SETTINGS = {
-    "FPSERVER_WEB__HEAD_TIMEOUT_S": "4",
-    "FPSERVER_WEB__IDLE_TIMEOUT_S": "6",
-    "FPSERVER_WEB__WRITE_TIMEOUT_S": "4",
-    "FPSERVER_WEB__UPLOAD_IDLE_TIMEOUT_S": "4",
-    "FPSERVER_WEB__CLIP_UPLOAD_TIMEOUT_S": "8",
+    "FPSERVER_WEB__HEAD_TIMEOUT_S": "2",
+    "FPSERVER_WEB__IDLE_TIMEOUT_S": "3",
+    "FPSERVER_WEB__WRITE_TIMEOUT_S": "2",
+    "FPSERVER_WEB__UPLOAD_IDLE_TIMEOUT_S": "2",
+    "FPSERVER_WEB__CLIP_UPLOAD_TIMEOUT_S": "4",
     "FPSERVER_LOG__LEVEL": "warning",
 }
 N_SONGS, SONG_S, CLIP_S = 8, 30.0, 5.0
@@ -103,7 +103,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="web processes, run by run")
-    parser.add_argument("--seconds", type=float, default=12.0, help="of each abuse")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each abuse")
     parser.add_argument("--only", nargs="+", default=[], help="abuses whose name holds one of these words")
     parser.add_argument("--work", type=Path, help="where the data lies for the time")
     parser.add_argument("--out", type=Path, default=report.RESULTS)

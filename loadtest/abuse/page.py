@@ -7,8 +7,8 @@ HEAD = """# Abuse
 
 What strangers do to a server, while an honest client asks for clips at fixed moments ({setting}; {seconds:g} s of each
 abuse, by many connections at once, from the same machine). Limits of waiting were set lower than their defaults, so
-that an abuse lasts longer than each: a head 4 s, an idle connection 6 s, an answer that is not read 4 s, a body that
-stands still 4 s, the upload of a clip 8 s.
+that an abuse lasts longer than each: a head 2 s, an idle connection 3 s, an answer that is not read 2 s, a body that
+stands still 2 s, the upload of a clip 4 s.
 
 What must hold of each row:
 
