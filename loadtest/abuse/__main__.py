@@ -121,9 +121,8 @@ async def _run(server: Server, folder: Path, processes: int, args: argparse.Name
     rows = []
     for abuse in abuses:
         row = await _measured(server, abuse, target, clips, honest_share, args.seconds)
-        say(
-            f"{processes}: {row.abuse}: {row.ends} p99 {row.p99_ms} ms {row.failures or ''} {row.broken or ''}"
-        )
+        cost = f"{row.web_mb} MB, {row.descriptors} descriptors, p99 {row.p99_ms} ms"
+        say(f"{processes}: {row.abuse}: {row.ends}; {cost} {row.failures or ''} {row.broken or ''}")
         rows.append(asdict(row))
     return {
         "processes": processes,
