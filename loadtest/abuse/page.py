@@ -18,7 +18,7 @@ How connections ended: the last status that was answered ("408"), "closed" witho
 "not let in", "left" (the attacker went), "still open" at the end of the abuse; in brackets, how long such a connection
 was held (median). The honest client's waiting is counted from the moment at which a clip was due. Processor time is
 that of all the server's processes, without what the honest client takes, in cores. Memory and descriptors are those of
-all web processes: before, at most, and afterwards.
+all web processes (without connections to the store, which are kept for later): before, at most, and afterwards.
 """
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ class State:
 
     web_mb: float  # of all web processes
     decoding_mb: float  # of all decoding processes
-    descriptors: int  # of all web processes
+    descriptors: int  # of all web processes, without connections to the store, which are kept for later
     pids: frozenset[int]  # of what must not die: parent, web, worker, store
 
     @staticmethod
@@ -30,9 +31,20 @@ class State:
         return State(
             web_mb=sum(map(resident_bytes, web)) / MB,
             decoding_mb=sum(map(resident_bytes, decoding)) / MB,
-            descriptors=sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in web),
+            descriptors=sum(map(_descriptors, web)),
             pids=frozenset(kept),
         )
+
+
+def _descriptors(pid: int) -> int:
+    """Open descriptors of a process, without sockets of this machine alone."""
+    rows = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+    local = {f"socket:[{row.split()[6]}]" for row in rows}
+    links = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            links.append(str(descriptor.readlink()))
+    return sum(link not in local for link in links)
 
 
 @dataclass(slots=True, kw_only=True)
