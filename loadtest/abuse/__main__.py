@@ -137,15 +137,17 @@ def _wanted(name: str, words: Sequence[str]) -> bool:
 
 async def _catalogue(server: Server, folder: Path) -> tuple[list[tuple[bytes, int]], Target]:
     """Some songs, indexed and described; clips of them; and a batch that goes on for as long as all of this."""
+    songs = [song(seed, SONG_S, RATE_HZ) for seed in range(N_SONGS)]
     clips = []
-    async with Client(server.address) as client:
-        for seed in range(N_SONGS):
-            samples = song(seed, SONG_S, RATE_HZ)
-            file = folder / f"{seed}.mp3"
-            file.write_bytes(encode(samples, RATE_HZ, container="mp3", bitrate=128_000))
+    for seed, samples in enumerate(songs):
+        file = folder / f"{seed}.mp3"
+        file.write_bytes(encode(samples, RATE_HZ, container="mp3", bitrate=128_000))
+        cut = samples[round(10 * RATE_HZ) : round((10 + CLIP_S) * RATE_HZ)]
+        clip = encode(cut, RATE_HZ, container="mp3", bitrate=64_000)
+        async with Client(server.address) as client:
             added = await client.add(file, Metadata(title=f"Song {seed}"), wait=True)
-            cut = samples[round(10 * RATE_HZ) : round((10 + CLIP_S) * RATE_HZ)]
-            clips.append((encode(cut, RATE_HZ, container="mp3", bitrate=64_000), int(added["track_id"])))
+        clips.append((clip, int(added["track_id"])))
+    async with Client(server.address) as client:
         for _, track_id in clips:
             await _described(client, track_id)
     return clips, Target(
