@@ -40,7 +40,7 @@ LINGER_S = 5.0  # for the rest of a body that nobody wants
 LINGER_BYTES = 32 * 2**20  # a clip is at most half of that: who sends one can always read what became of it
 MIN_READ_BYTES = 2**16  # in `write_timeout_s`: who reads less stands still
 READ_BYTES = 2**16  # at once: other clients have their turn in between
-DEAR_S = 0.001  # of the processor, for so many bytes: usually it takes a twentieth
+DEAR_S = 0.0002  # of the processor, for so many bytes: usually it takes a fifth
 AIOHTTP_S = 60.0  # aiohttp's own clock runs out later than ours
 
 log = structlog.get_logger()

@@ -152,7 +152,6 @@ async def _catalogue(server: Server, folder: Path) -> tuple[list[tuple[bytes, in
             await _described(client, track_id)
     return clips, Target(
         address=server.address,
-        track_ids=tuple(track_id for _, track_id in clips),
         batch_id=await _endless_batch(folder / "data"),
         clip=clips[0][0],
     )

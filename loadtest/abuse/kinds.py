@@ -1,7 +1,6 @@
 """The abuses of HTTP: what each sends, and how many do it at once."""
 
 import gzip
-import json
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ class Target:
     """A server, and what is in it."""
 
     address: str
-    track_ids: tuple[int, ...]
     batch_id: str  # of a batch that never ends
     clip: bytes
 
@@ -111,13 +109,6 @@ def smuggled() -> tuple[Script, ...]:
     return tuple(Script(first=form, leaves=True) for form in forms)
 
 
-def matrix(target: Target) -> bytes:
-    """A question with a large answer."""
-    ids = [target.track_ids[i % len(target.track_ids)] for i in range(2000)]
-    body = json.dumps({"track_ids": ids}).encode()
-    return post(b"/v1/similarity/matrix", JSON, length=len(body)) + body
-
-
 ABUSES: tuple[Abuse, ...] = (
     Abuse(
         name="slow head",
@@ -156,10 +147,9 @@ ABUSES: tuple[Abuse, ...] = (
         scripts=one(first=head(b"GET", b"/v1/tracks?limit=200") * 200, reads=False),
     ),
     Abuse(
-        name="answers not read: a big matrix",
-        does="asks for one of 2,000 tracks, never reads",
-        scripts=lambda target: (Script(first=matrix(target), reads=False),),
-        at_once=20,
+        name="answers not read: the API's document",
+        does="pipelines `GET /v1/openapi.json`, never reads",
+        scripts=one(first=head(b"GET", b"/v1/openapi.json") * 400, reads=False),
     ),
     Abuse(
         name="events not read",

@@ -14,7 +14,7 @@ from loadtest.abuse.line import CUT_OFF, STILL_OPEN, Script, act
 from loadtest.abuse.page import page
 from loadtest.abuse.seen import Peak, State
 
-TARGET = Target(address="http://127.0.0.1:1", track_ids=(1,), batch_id="b", clip=b"clip")
+TARGET = Target(address="http://127.0.0.1:1", batch_id="b", clip=b"clip")
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
