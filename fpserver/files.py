@@ -1,6 +1,7 @@
 """Files on this machine: recordings, found and told apart by their bytes; and what appears when it is whole."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,8 +51,10 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def appearing(path: Path) -> Iterator[BinaryIO]:
+def appearing(path: Path, *, lasting: bool = False) -> Iterator[BinaryIO]:
     """A file to write that appears under its name when it is whole, and never otherwise.
+
+    With `lasting`, when it is on the disk, too: a power cut does not take it back.
 
     Raises:
         InvalidRequest: it cannot be written.
@@ -60,9 +63,23 @@ def appearing(path: Path) -> Iterator[BinaryIO]:
     try:
         with part.open("wb") as file:
             yield file
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
         part.replace(path)
+        if lasting:
+            _sync_folder(path.parent)
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be written: {error.strerror}") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -101,6 +101,7 @@ PLAN: dict[str, set[str]] = {
         }
         | JOURNEYS,
     ),
+    "backup": TERMS | {"files", "fingerprint", "index", "tracks", "recommend", "store", "run_folder"},
     "exchange": FOUNDATION | PURE | JOURNEYS | {"services", "thinking", "tracks", "similarity"},
     "worker": FOUNDATION | JOURNEYS | {"services", "training_job"},
     "web": FOUNDATION
@@ -116,6 +117,7 @@ PLAN: dict[str, set[str]] = {
     | EDGES
     | {
         "services",
+        "backup",
         "exchange",
         "hearing",
         "dsp_pool",

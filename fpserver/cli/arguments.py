@@ -81,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     _serving(commands)
     _asking(commands)
     _cataloguing(commands)
+    _keeping(commands)
     _keys(commands)
     doctor = _add(commands, "doctor", "doctor.run", "check decoder, store, index stamp and settings")
     doctor.set_defaults(quiet=True)
@@ -218,6 +219,15 @@ def _keys(commands: Any) -> None:
     revoke = _add(actions, "revoke", "keys.revoke", "let keys do nothing from now on")
     revoke.add_argument("key_ids", nargs="+", metavar="ID")
     for command in (create, listed, rotate, revoke):
+        command.set_defaults(quiet=True)
+
+
+def _keeping(commands: Any) -> None:
+    backup = _add(commands, "backup", "backing_up.backup", "write all that the store holds into a folder")
+    backup.add_argument("folder", type=Path, metavar="FOLDER", help="a new one, or an empty one")
+    restore = _add(commands, "restore", "backing_up.restore", "fill an empty store from a backup")
+    restore.add_argument("folder", type=Path, metavar="FOLDER", help="that backup has written")
+    for command in (backup, restore):
         command.set_defaults(quiet=True)
 
 

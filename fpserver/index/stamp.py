@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from fpserver.errors import ForeignIndex
 
 LAYOUT = "4"  # of keys and packed values; a change that old data does not survive gets the next number
+_RESTORED = "restored from"
 
 
 def complete(stamp: Mapping[str, str], *, n_shards: int) -> dict[str, str]:
@@ -19,13 +20,28 @@ def write(stamp: Mapping[str, str]) -> bytes:
     return json.dumps(stamp).encode()
 
 
+def unfinished(backup_id: str, place: str) -> bytes:
+    """What lies in the stamp's place while a backup is being restored."""
+    return json.dumps({_RESTORED: backup_id, "place": place}).encode()
+
+
+def restored_from(stored: Mapping[str, str]) -> str | None:
+    """Id of the backup whose restore is not ended; None of a whole index."""
+    return stored.get(_RESTORED)
+
+
 def check(stored: bytes, ours: Mapping[str, str]) -> None:
     """Compare the index's stamp with this server's.
 
     Raises:
-        ForeignIndex: of another layout; or naming the first setting that differs.
+        ForeignIndex: half restored; of another layout; or naming the first setting that differs.
     """
     theirs = json.loads(stored)
+    if restored_from(theirs):
+        raise ForeignIndex(
+            f"the store holds half of a backup: a restore from {theirs.get('place')} was interrupted; run "
+            "`fpserver restore` with it again, or name an empty store"
+        )
     if theirs.get("index.layout") != LAYOUT:
         raise ForeignIndex(
             f"the index has layout {theirs.get('index.layout', 'unknown')}, this version of fpserver reads layout "

@@ -44,7 +44,7 @@ SINGLE_NODE = "store"  # name of the node that is no Cluster's
 class Call:
     """A command for the node that holds `key`."""
 
-    key: str
+    key: str | bytes
     command: tuple[str | int | bytes, ...]
 
     @staticmethod
@@ -81,7 +81,7 @@ class Nodes:
                 replies[i] = reply
             again = [i for i in again if isinstance(replies[i], MovedError)]
         return [
-            StoreUnavailable(f"the store did not answer for {call.key}: {_said(reply)}")
+            StoreUnavailable(f"the store did not answer for {_shown(call.key)}: {_said(reply)}")
             if isinstance(reply, Exception)
             else reply
             for call, reply in zip(calls, replies, strict=True)
@@ -180,7 +180,8 @@ class Nodes:
         groups: dict[str, tuple[ClusterNode | None, list[int]]] = {}
         for i, call in enumerate(calls):
             with suppress(SlotNotCoveredError):
-                if node := self._client.get_node_from_key(call.key):
+                node = self._client.get_node_from_key(call.key)  # type: ignore[arg-type] # bytes do as well
+                if node:
                     groups.setdefault(node.name, (node, []))[1].append(i)
         return list(groups.values())
 
@@ -233,3 +234,7 @@ def _lacks_function(reply: Reply | Exception) -> bool:
 
 def _said(error: Exception) -> str:
     return "no answer in time" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
+
+
+def _shown(key: str | bytes) -> str:
+    return key if isinstance(key, str) else key.decode(errors="backslashreplace")
