@@ -92,11 +92,16 @@ async def _stamp(nodes: Nodes, timeout_s: float) -> dict[str, str]:
 async def _write(
     folder: Path, moment: Moment[Counts], stamp: dict[str, str], tell: Callable[[int], None]
 ) -> Manifest:
-    async with asyncio.TaskGroup() as group:
-        writing = [
-            group.create_task(_write_copy(folder / f"node-{i}.rdb", copy, tell))
-            for i, copy in enumerate(moment.copies, 1)
-        ]
+    writing = [
+        asyncio.create_task(_write_copy(folder / f"node-{i}.rdb", copy, tell))
+        for i, copy in enumerate(moment.copies, 1)
+    ]
+    try:
+        files = await asyncio.gather(*writing)
+    finally:
+        for task in writing:
+            task.cancel()
+        await asyncio.gather(*writing, return_exceptions=True)
     whole = Manifest(
         format=FORMAT,
         id=secrets.token_hex(8),
@@ -104,7 +109,7 @@ async def _write(
         at=datetime.fromtimestamp(moment.at, UTC).isoformat(timespec="milliseconds"),
         stamp=stamp,
         counts=moment.told,
-        files=[task.result() for task in writing],
+        files=files,
     )
     manifest.write(folder, whole)
     return whole
