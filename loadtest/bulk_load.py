@@ -40,7 +40,7 @@ def main() -> None:
     args = report.arguments(__doc__, tracks=5000).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "tracks.fpcatalogue"
-        made = _make(file, args)
+        made = make_file(file, args)
         say(f"{made['postings']} postings of {args.tracks} tracks, {made['file_mb']:.0f} MB")
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         begin = time.monotonic()
@@ -66,7 +66,7 @@ def main() -> None:
     _write(found)
 
 
-def _make(file: Path, args: argparse.Namespace) -> dict[str, Any]:
+def make_file(file: Path, args: argparse.Namespace) -> dict[str, Any]:
     """A file as `fpserver export` writes it; what is in it."""
     unknown = readable_thirds(thirds(music(args.corpus))).unknown
     with ProcessPoolExecutor(args.processes, mp_context=get_context("fork")) as pool:

@@ -16,12 +16,17 @@ EXPIRES_AT_MS = round(1000 * time.time()) + 3_600_000
 
 
 async def fill(services: Services, folder: Path) -> None:
-    """Songs, feedback, and keys of every type, some of which expire."""
+    """Songs, and the others."""
     submitted = await submit_files(
         services, [song_file(folder, seed, duration_s=8.0) for seed in range(N_SONGS)]
     )
     async with working(services):
         await ended(services, [each.track_id for each in submitted])
+    await fill_keys(services)
+
+
+async def fill_keys(services: Services) -> None:
+    """Feedback, and keys of every type, some of which expire."""
     await services.feedback.put(
         [
             FeedbackEvent(

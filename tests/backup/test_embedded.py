@@ -2,8 +2,11 @@
 
 import json
 import re
+import shutil
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,21 +17,47 @@ from fpserver.errors import Conflict, ForeignIndex, InvalidRequest, StoreUnavail
 from fpserver.run_folder import hold
 from fpserver.services import Services, open_services
 from fpserver.store.connect import Client, open_store
-from tests.backup.contents import N_SONGS, contents, fill, nothing
+from tests.backup.contents import N_SONGS, contents, fill, fill_keys, nothing
 from tests.opened import config_for, opened
 
 
-@pytest.fixture
-async def services(client: Client, store_config: RedisConfig, tmp_path: Path) -> AsyncIterator[Services]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A backup of a full store, and what that held."""
+
+    folder: Path
+    held: dict[bytes, Any]
+    paused_s: float
+    told: list[int]
+
+
+@pytest.fixture(scope="module")
+async def kept(
+    session_client: Client, store_config: RedisConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Kept:
+    await session_client.flushall()
+    folder = tmp_path_factory.mktemp("kept")
+    told: list[int] = []
     async with opened(store_config) as services:
-        await fill(services, tmp_path)
-        yield services
+        await fill(services, folder)
+        await services.client.set("another's", "not ours")
+        taken = await take(store_config, folder / "backup", tell=told.append)
+        held = await contents(services.client)
+    return Kept(folder=folder / "backup", held=held, paused_s=taken.paused_s, told=told)
 
 
 @pytest.fixture
-async def backup(services: Services, tmp_path: Path) -> Path:
-    await take(services.config.redis, tmp_path / "backup", tell=nothing)
-    return tmp_path / "backup"
+def backup(kept: Kept, tmp_path: Path) -> Path:
+    """A copy of it, to be damaged."""
+    return Path(shutil.copytree(kept.folder, tmp_path / "backup"))
+
+
+@pytest.fixture
+async def services(client: Client, store_config: RedisConfig) -> AsyncIterator[Services]:
+    """A store that holds a stamp, and a key of everything but sound."""
+    async with opened(store_config, pool_processes=0) as services:
+        await fill_keys(services)
+        yield services
 
 
 def target(tmp_path: Path) -> Config:
@@ -41,22 +70,19 @@ async def held(config: Config) -> set[bytes]:
 
 
 async def test_every_key_is_there_again_with_what_it_held_and_the_moment_of_its_end(
-    services: Services, tmp_path: Path
+    kept: Kept, tmp_path: Path
 ) -> None:
-    await services.client.set("another's", "not ours")
-    before = await contents(services.client)
-    told: list[int] = []
-    taken = await take(services.config.redis, tmp_path / "backup", tell=told.append)
-    whole = await restore(target(tmp_path), tmp_path / "backup", tell=nothing)
+    whole = await restore(target(tmp_path), kept.folder, tell=nothing)
     async with open_store(target(tmp_path).redis) as client:
         after = await contents(client, "*")
-    assert after == before and len(before) > 500
+    assert after == kept.held and len(after) > 500
     assert whole.counts.tracks == {"indexed": N_SONGS} and whole.counts.n_users == 200
-    assert sum(told) == whole.n_bytes == (tmp_path / "backup/node-1.rdb").stat().st_size
-    assert 0 < taken.paused_s < 2
+    assert sum(kept.told) == whole.n_bytes == (kept.folder / "node-1.rdb").stat().st_size
+    assert 0 < kept.paused_s < 2
 
 
-async def test_a_backup_says_what_it_is_and_only_its_owner_may_read_it(backup: Path) -> None:
+async def test_a_backup_says_what_it_is_and_only_its_owner_may_read_it(kept: Kept) -> None:
+    backup = kept.folder
     document = json.loads((backup / "manifest.json").read_text())
     assert document["counts"]["tracks"] == {"indexed": N_SONGS}
     assert document["stamp"]["index.layout"] == "4"
@@ -162,18 +188,18 @@ async def test_an_index_of_other_settings_is_refused_before_anything_is_written(
     assert not (tmp_path / "target").exists()
 
 
-async def test_a_store_that_holds_something_is_left_alone_and_named(
-    services: Services, backup: Path, tmp_path: Path
-) -> None:
-    before = await contents(services.client)
+async def test_a_store_that_holds_something_is_left_alone_and_named(backup: Path, tmp_path: Path) -> None:
+    await restore(target(tmp_path), backup, tell=nothing)
+    before = await held(target(tmp_path))
     said = r"holds an index \(tracks: 3 indexed; [\d,]+ postings; feedback of 200 users\).*empty data folder"
     with pytest.raises(Conflict, match=said):
-        await restore(services.config, backup, tell=nothing)
-    assert await contents(services.client) == before
-    async with open_store(target(tmp_path).redis) as client:
+        await restore(target(tmp_path), backup, tell=nothing)
+    assert await held(target(tmp_path)) == before
+    other = config_for(RedisConfig(data_dir=str(tmp_path / "other")))
+    async with open_store(other.redis) as client:
         await client.set("fp:{x}:something", "1")
     with pytest.raises(Conflict, match=r"holds keys of fpserver \(fp:\{x\}:something"):
-        await restore(target(tmp_path), backup, tell=nothing)
+        await restore(other, backup, tell=nothing)
 
 
 async def test_a_data_folder_whose_server_runs_is_left_alone(backup: Path, tmp_path: Path) -> None:
@@ -185,15 +211,14 @@ async def test_a_data_folder_whose_server_runs_is_left_alone(backup: Path, tmp_p
 
 
 async def test_a_restore_that_was_interrupted_keeps_servers_away_and_is_ended_by_another(
-    services: Services, backup: Path, tmp_path: Path
+    services: Services, kept: Kept, backup: Path, tmp_path: Path
 ) -> None:
     def break_off(n: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         await restore(target(tmp_path), backup, tell=break_off)
-    n_keys = len(await held(target(tmp_path)))
-    assert n_keys < len(await contents(services.client))
+    assert len(await held(target(tmp_path))) < len(kept.held)
     with pytest.raises(
         ForeignIndex, match=r"holds half of a backup: a restore from .*/backup was interrupted"
     ):
@@ -206,7 +231,7 @@ async def test_a_restore_that_was_interrupted_keeps_servers_away_and_is_ended_by
         await restore(target(tmp_path), tmp_path / "another", tell=nothing)
     await restore(target(tmp_path), backup, tell=nothing)
     async with open_services(target(tmp_path), pool_processes=0) as restored:
-        assert await contents(restored.client) == await contents(services.client)
+        assert await contents(restored.client) == kept.held
 
 
 async def test_of_two_restores_at_the_same_time_one_is_refused(backup: Path, tmp_path: Path) -> None:
