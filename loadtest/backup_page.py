@@ -33,8 +33,9 @@ def page(found: dict[str, Any]) -> str:
         "",
         f"**{restore['same_clips']} of {n_clips} clips** (a fifth each: clean, under noise of 3 dB, at another "
         f"speed, unknown, as a fingerprint; {restore['matched']} have a match) and "
-        f"**{restore['same_other']} of {n_other} other answers** (what users did, what they are recommended, what is like a track, what a track is) are the same "
-        "after the data folder was deleted and restored, byte for byte but for ids and times of requests.",
+        f"**{restore['same_other']} of {n_other} other answers** (what users did, what they are recommended, what is "
+        "like a track, what a track is) are the same after the data folder was deleted and restored, byte for byte "
+        "but for ids and times of requests.",
         "",
         f"{len(backups)} backups while {found['askers']} ask clips one after the other and one writes feedback:",
         "",

@@ -5,7 +5,8 @@ lies in the stamp's place, at which every server refuses to start; the stamp its
 been counted. So a restore that was interrupted is known as one, and is ended by doing it once more.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from fpserver.backup import manifest as manifests
@@ -19,7 +20,7 @@ from fpserver.index import stamp as stamps
 from fpserver.run_folder import running_server
 from fpserver.store.connect import EMBEDDED, open_store
 from fpserver.store.copying import copy_keys, takes_dumps_of
-from fpserver.store.loading import NotLoaded, loaded, programs
+from fpserver.store.loading import Loaded, NotLoaded, loaded, n_lasting, programs
 from fpserver.store.nodes import Call, Nodes
 from fpserver.store.turns import turn
 
@@ -55,9 +56,11 @@ async def restore(config: Config, folder: Path, *, tell: Callable[[int], None]) 
             if not mine:
                 raise Conflict("another restore into this store is going on, or died within the last minute")
             await _check_empty(nodes, backup, timeout_s=timeout_s)
-            await _stamp(nodes, stamps.unfinished(backup.id, str(folder)), timeout_s=timeout_s)
+            note = stamps.unfinished(backup.id, str(folder))
             for file in backup.files:
-                await _copy(folder / file.name, file, nodes, tell)
+                async with _read_by_a_server(folder / file.name, file, nodes) as source:
+                    await _stamp(nodes, note, timeout_s=timeout_s)
+                    await copy_keys(source, nodes, pattern=OURS, without=index_keys.STAMP.encode(), tell=tell)
             await _compare(nodes, backup, timeout_s=timeout_s)
             await _stamp(nodes, stamps.write(backup.stamp), timeout_s=timeout_s)
     return backup
@@ -104,28 +107,30 @@ async def _check_empty(nodes: Nodes, backup: Manifest, *, timeout_s: float) -> N
         )
 
 
-async def _copy(path: Path, file: File, nodes: Nodes, tell: Callable[[int], None]) -> None:
-    """Write one file's keys, by the first server program that reads it and whose writing the store reads.
+@asynccontextmanager
+async def _read_by_a_server(path: Path, file: File, nodes: Nodes) -> AsyncIterator[Loaded]:
+    """The first server program that reads a file, and whose writing the store reads, with that file.
 
     Raises:
-        InvalidRequest: there is no such program.
+        InvalidRequest: there is no such program, or the file holds another number of keys than it should.
     """
     tried = []
     for program in programs():
-        try:
-            async with loaded(path, program=program, db=file.db) as source:
-                if not await takes_dumps_of(source, nodes, probe=PROBE):
-                    tried.append(f"{program} reads it, but the store is too old for what that writes")
-                    continue
-                info = (await source.info("keyspace")).get(f"db{file.db}", {"keys": 0, "expires": 0})
-                if (n_lasting := info["keys"] - info["expires"]) != file.n_lasting:
-                    raise InvalidRequest(
-                        f"{path} holds {n_lasting} keys that do not expire, should hold {file.n_lasting}"
-                    )
-                await copy_keys(source, nodes, pattern=OURS, without=index_keys.STAMP.encode(), tell=tell)
-                return
-        except NotLoaded as error:
-            tried.append(f"{program} does not read it: {error}")
+        async with AsyncExitStack() as stack:
+            try:
+                source = await stack.enter_async_context(loaded(path, program=program, db=file.db))
+            except NotLoaded as error:
+                tried.append(f"{program} does not read it: {error}")
+                continue
+            if not await takes_dumps_of(source, nodes, probe=PROBE):
+                tried.append(f"{program} reads it, but the store is too old for what that writes")
+                continue
+            if (n_there := await n_lasting(source, db=file.db)) != file.n_lasting:
+                raise InvalidRequest(
+                    f"{path} holds {n_there} keys that do not expire, should hold {file.n_lasting}"
+                )
+            yield source
+            return
     raise InvalidRequest(
         f"{path} was written by {file.server}: {'; '.join(tried)}. Install a server of that version on PATH "
         "(valkey-server or redis-server), or restore into a store of that version or newer"

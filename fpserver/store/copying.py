@@ -16,6 +16,7 @@ from fpserver.store.nodes import Call, Nodes
 NAMES_PER_SCAN = 1000
 BYTES_AT_ONCE = 8 * 2**20
 MAX_AT_ONCE = 1000  # keys
+MAX_KEY_BYTES = 512 * 2**20  # proto-max-bulk-len; of seven million tracks: what knows them by their content
 SECONDS_PER_WRITE = 60.0
 
 Dumped = tuple[bytes, int, bytes]  # name, Unix time of its end in ms or 0, what it holds
@@ -97,6 +98,12 @@ async def _dump(source: Redis, names: Sequence[bytes]) -> list[Dumped]:
         replies = await pipeline.execute()
     except (RedisError, OSError) as error:
         raise StoreUnavailable(f"the server on the backup's file does not answer: {error}") from error
+    for name, held in zip(names, replies[::2], strict=True):
+        if held is not None and len(held) > MAX_KEY_BYTES:
+            raise StoreUnavailable(
+                f"{name.decode(errors='backslashreplace')} is {len(held):,} bytes, a server takes {MAX_KEY_BYTES:,} "
+                "at once: its RDB can be restored by a server that is started on it only"
+            )
     ends = zip(names, replies[::2], replies[1::2], strict=True)
     return [(name, max(0, end), held) for name, held, end in ends if held is not None]
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from redis.asyncio import Redis
 
@@ -16,8 +18,10 @@ from fpserver.store.binary import find_server
 from fpserver.store.embedded import LOAD_LIMIT_S, ended, launch, quoted
 from fpserver.store.sockets import Answer, ask, choose_socket
 
+Loaded: TypeAlias = Redis  # a client of such a server
+
 POLL_S = 0.02
-LAST_LINES = 4
+LAST_LINES = 2
 
 CONF = """\
 port 0
@@ -53,7 +57,7 @@ def programs() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def loaded(rdb: Path, *, program: Path, db: int) -> AsyncIterator[Redis]:
+async def loaded(rdb: Path, *, program: Path, db: int) -> AsyncIterator[Loaded]:
     """A client of a server that has read `rdb`, which stays as it is.
 
     Raises:
@@ -71,8 +75,7 @@ async def loaded(rdb: Path, *, program: Path, db: int) -> AsyncIterator[Redis]:
             begin = time.monotonic()
             while await ask(socket) is not Answer.READY:
                 if process.poll() is not None:
-                    said = log.read_text(errors="replace").splitlines() if log.exists() else []
-                    raise NotLoaded(" ".join(said[-LAST_LINES:]) or f"exit status {process.returncode}")
+                    raise NotLoaded(_last_words(log) or f"exit status {process.returncode}")
                 if time.monotonic() - begin > LOAD_LIMIT_S:
                     raise StoreUnavailable(f"{program} has not read {rdb} within {LOAD_LIMIT_S:.0f} s")
                 await asyncio.sleep(POLL_S)
@@ -84,3 +87,17 @@ async def loaded(rdb: Path, *, program: Path, db: int) -> AsyncIterator[Redis]:
                 await asyncio.to_thread(ended, process)
             if socket.parent != folder:
                 shutil.rmtree(socket.parent, ignore_errors=True)
+
+
+async def n_lasting(source: Loaded, *, db: int) -> int:
+    """Keys of a database that do not expire."""
+    keyspace = (await source.info("keyspace")).get(f"db{db}", {"keys": 0, "expires": 0})
+    return int(keyspace["keys"]) - int(keyspace["expires"])
+
+
+def _last_words(log: Path) -> str:
+    """What a server said last, without who and when: "4711:M 28 Nov 2026 13:39:06.645 # Fatal error …"."""
+    if not log.exists():
+        return ""
+    lines = log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+    return " ".join(re.sub(r"^\d+:\w .*? [*#] ", "", line) for line in lines)
