@@ -22,7 +22,7 @@ from fpserver.config import RedisConfig
 from fpserver.errors import Conflict, InvalidRequest
 from fpserver.files import appearing
 from fpserver.store.connect import open_store
-from fpserver.store.moment import Copy, Moment, one_moment
+from fpserver.store.moment import Copy, Moment, one_moment, together
 from fpserver.store.nodes import Nodes
 
 OWNER_ONLY = 0o700  # what users did is in it
@@ -92,16 +92,9 @@ async def _stamp(nodes: Nodes, timeout_s: float) -> dict[str, str]:
 async def _write(
     folder: Path, moment: Moment[Counts], stamp: dict[str, str], tell: Callable[[int], None]
 ) -> Manifest:
-    writing = [
-        asyncio.create_task(_write_copy(folder / f"node-{i}.rdb", copy, tell))
-        for i, copy in enumerate(moment.copies, 1)
-    ]
-    try:
-        files = await asyncio.gather(*writing)
-    finally:
-        for task in writing:
-            task.cancel()
-        await asyncio.gather(*writing, return_exceptions=True)
+    files = await together(
+        _write_copy(folder / f"node-{i}.rdb", copy, tell) for i, copy in enumerate(moment.copies, 1)
+    )
     whole = Manifest(
         format=FORMAT,
         id=secrets.token_hex(8),

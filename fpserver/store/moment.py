@@ -10,10 +10,10 @@ A pause ends by itself after PAUSE_S, whatever becomes of this process; copies w
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fpserver.errors import StoreUnavailable
 from fpserver.store.nodes import Client
@@ -62,11 +62,22 @@ async def one_moment(client: Client, ask: Callable[[], Awaitable[Told]]) -> Asyn
     """
     masters = await masters_of(client)
     try:
-        await asyncio.gather(*(master.open() for master in masters))
+        await together(master.open() for master in masters)
         async with _at_once(masters):
             yield await _begin(masters, ask)
     finally:
         await asyncio.gather(*(master.close() for master in masters))
+
+
+async def together(asked: Iterable[Coroutine[Any, Any, Told]]) -> list[Told]:
+    """All at the same time; when one fails, none goes on."""
+    tasks = [asyncio.create_task(each) for each in asked]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _begin(masters: Sequence[Master], ask: Callable[[], Awaitable[Told]]) -> Moment[Told]:
@@ -75,17 +86,15 @@ async def _begin(masters: Sequence[Master], ask: Callable[[], Awaitable[Told]]) 
         before = time.monotonic()
         try:
             await _all(masters, "CLIENT", "PAUSE", round(1000 * PAUSE_S), "WRITE")
-            infos = await asyncio.gather(*(master.info() for master in masters))
+            infos = await together(master.info() for master in masters)
             if any(map(_is_busy, infos)):
                 continue
             slots = await _slots(masters, infos)
             forks = [int(info["total_forks"]) for info in infos]
-            await asyncio.gather(*(master.begin() for master in masters))
+            await together(master.begin() for master in masters)
             at = time.time()
             async with asyncio.timeout(PAUSE_S):
-                await asyncio.gather(
-                    *(m.begun(n_forks=n, poll_s=POLL_S) for m, n in zip(masters, forks, strict=True))
-                )
+                await together(m.begun(n_forks=n, poll_s=POLL_S) for m, n in zip(masters, forks, strict=True))
                 told = await ask()
             await _check_forks(masters, forks)
             paused_s = time.monotonic() - before
@@ -148,7 +157,7 @@ async def _slots(masters: Sequence[Master], infos: Sequence[dict[str, str]]) -> 
             )
     if infos[0].get("cluster_enabled") != "1":
         return [""]
-    told = await asyncio.gather(*(master.ask("CLUSTER", "NODES") for master in masters))
+    told = await together(master.ask("CLUSTER", "NODES") for master in masters)
     slots = [_own(nodes.decode()) for nodes in told]
     held = sorted(slot for some in slots for slot in _numbers(some))
     if held != list(range(N_SLOTS)):
@@ -180,7 +189,7 @@ async def _check_forks(masters: Sequence[Master], forks: Sequence[int]) -> None:
 
 
 async def _all(masters: Sequence[Master], *words: str | int) -> None:
-    await asyncio.gather(*(master.ask(*words) for master in masters))
+    await together(master.ask(*words) for master in masters)
 
 
 async def _go_on(masters: Sequence[Master]) -> None:

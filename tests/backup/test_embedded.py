@@ -1,5 +1,6 @@
 """What is restored is what was there; a restore that cannot be whole does not begin, or says that it has not ended."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -177,6 +178,23 @@ async def test_what_is_damaged_is_not_restored(
     with pytest.raises(InvalidRequest, match=said):
         await restore(target(tmp_path), backup, tell=nothing)
     assert not (tmp_path / "target").exists()
+
+
+async def test_a_file_of_a_version_that_no_server_here_reads_is_named_and_nothing_is_written(
+    backup: Path, tmp_path: Path
+) -> None:
+    data = (backup / "node-1.rdb").read_bytes()
+    magic = b"REDIS" if data.startswith(b"REDIS") else b"VALKEY"
+    data = magic + b"999"[: 9 - len(magic)].rjust(9 - len(magic), b"0") + data[9:]
+    (backup / "node-1.rdb").write_bytes(data)
+    manifest = json.loads((backup / "manifest.json").read_text())
+    manifest["files"][0]["sha256"] = hashlib.sha256(data).hexdigest()
+    (backup / "manifest.json").write_text(json.dumps(manifest))
+    said = r"was written by \w+ [\d.]+: .*valkey-server does not read it: .*Install a server of that version on PATH"
+    with pytest.raises(InvalidRequest, match=said) as error:
+        await restore(target(tmp_path), backup, tell=nothing)
+    assert not re.search(r"\d\d:\d\d:\d\d", error.value.message)
+    assert await held(target(tmp_path)) == set()
 
 
 async def test_an_index_of_other_settings_is_refused_before_anything_is_written(
