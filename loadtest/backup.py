@@ -32,6 +32,7 @@ import aiohttp
 import numpy as np
 
 from fpserver.config import Config
+from fpserver.files import sha256_of
 from fpserver.services import open_services
 from fpserver.terms import Metadata, TrackStatus
 from fpserver.tracks.catalogue import TrackFilter
@@ -160,12 +161,11 @@ async def _after_middle(folder: Path, songs: Music, acknowledged: Sequence[str])
     with serving(data, settings=SETTINGS) as server:
         async with _session(server.address) as session, Client(server.address) as client:
             await _until_none(client, "queued", "indexing")
-            listed = await _listed(client)
-            late = {str(each.path): each for each in songs.late}
-            there = {late[name]: id_ for name, id_ in listed.items() if name in late}
+            late = {sha256_of(each.path): each for each in songs.late}
+            there = await client.known(list(late))
             n_found = 0
-            for recording, track_id in there.items():
-                said = await answer(session, clip_of(recording, seed=track_id))
+            for sha256, track_id in there.items():
+                said = await answer(session, clip_of(late[sha256], seed=track_id))
                 n_found += f'"matches":[{{"track_id":{track_id},'.encode() in said
     counts, events = await _counts(data), await _events_of_writer(data)
     return {

@@ -13,12 +13,16 @@ from fpserver.config import RedisConfig
 from fpserver.errors import StoreUnavailable
 from fpserver.store import moment
 from fpserver.store.binary import find_server
-from fpserver.store.connect import Client, open_store
+from fpserver.store.connect import Client, load_functions, open_store
 from fpserver.store.loading import NotLoaded, loaded
 from fpserver.store.moment import Moment, one_moment
 from loadtest.cluster import Cluster, go_on, joined, pause
 
 N_KEYS = 20_000
+READER = """#!lua name=t_reader
+local function read(keys) return redis.call('GET', keys[1]) end
+redis.register_function{function_name='t_read', callback=read, flags={'no-writes'}}
+"""
 
 
 async def nothing() -> None:
@@ -98,10 +102,12 @@ async def test_readers_do_not_notice_and_writers_wait_until_all_copies_have_begu
         await asyncio.sleep(0.1)
         begin = time.monotonic()
         assert await client.get("k") == b"old"
+        assert await client.execute_command("FCALL", "t_read", 1, "k") == b"old"
         assert time.monotonic() - begin < 0.1 and not written
         return writing
 
     await client.set("k", "old")
+    await load_functions(client, READER)
     async with one_moment(client, write_and_read) as found:
         await found.told
         assert found.paused_s >= 0.1
