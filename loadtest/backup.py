@@ -31,10 +31,11 @@ from typing import Any
 import aiohttp
 import numpy as np
 
+from fpserver.backup import manifest
 from fpserver.config import Config
 from fpserver.files import sha256_of
 from fpserver.services import open_services
-from fpserver.terms import Metadata, TrackStatus
+from fpserver.terms import PENDING, Metadata, TrackStatus
 from fpserver.tracks.catalogue import TrackFilter
 from fpserver.web.client import Client
 from loadtest import report
@@ -103,7 +104,7 @@ async def _before(
                 backups = [await _backup(data, folder / f"backup-{i}") for i in range(args.backups)]
                 await asyncio.sleep(2.0)
                 again = await answers(session, asked, users=_users(), track_ids=ids)
-                middle, n_indexed = await _backup_in_ingest(data, folder, songs, session)
+                middle = await _backup_in_ingest(data, folder, songs)
         peak = {"store_mb": await _store_mb(data)}
     shutil.rmtree(data)
     return {
@@ -118,7 +119,7 @@ async def _before(
         "answers": again,
         "acknowledged": [each for at, each in load.acknowledged if at < middle["begun"]],
         "backups": backups,
-        "in_ingest": middle | {"late_indexed": n_indexed},
+        "in_ingest": middle,
         "load": _figures(load, backups),
         "failures": dict(load.failures),
         **peak,
@@ -304,32 +305,22 @@ async def _backup(data: Path, folder: Path) -> dict[str, Any]:
     }
 
 
-async def _backup_in_ingest(
-    data: Path, folder: Path, songs: Music, session: aiohttp.ClientSession
-) -> tuple[dict[str, Any], int]:
-    """A backup while the late recordings are indexed by another process; how many were by then."""
-    ingest = asyncio.create_task(
-        asyncio.to_thread(_run, "ingest", *(each.path for each in songs.late), "--data", data)
-    )
-    n_before = await _n_indexed(session)
-    give_up = time.monotonic() + WAIT_S
-    while await _n_indexed(session) == n_before and time.monotonic() < give_up:  # noqa: ASYNC110
-        await asyncio.sleep(0.05)
-    taken = await _backup(data, folder / "middle")
-    n_indexed = await _n_indexed(session) - n_before
-    await ingest
-    return taken, n_indexed
+async def _backup_in_ingest(data: Path, folder: Path, songs: Music) -> dict[str, Any]:
+    """Backups while the late recordings are indexed by another process, until one is of the middle of that.
 
-
-async def _n_indexed(session: aiohttp.ClientSession) -> int:
-    n, cursor = 0, None
+    It is `middle`; the last one is where none was.
+    """
+    paths = [each.path for each in songs.late]
+    ingest = asyncio.create_task(asyncio.to_thread(_run, "ingest", *paths, "--data", data))
     while True:
-        params = {"limit": "200", "status": "indexed", **({"cursor": cursor} if cursor else {})}
-        async with session.get("/v1/tracks", params=params) as response:
-            body = await response.json()
-        n, cursor = n + len(body["tracks"]), body["next_cursor"]
-        if cursor is None:
-            return n
+        taken = await _backup(data, folder / "middle")
+        tracks = manifest.read(folder / "middle").counts.tracks
+        n_pending = sum(tracks.get(status.value, 0) for status in PENDING)
+        if n_pending or ingest.done():
+            break
+        shutil.rmtree(folder / "middle")
+    await ingest
+    return taken | {"under_way": n_pending}
 
 
 async def _counts(data: Path) -> dict[str, int]:

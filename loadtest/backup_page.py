@@ -15,6 +15,7 @@ def is_shown(found: dict[str, Any]) -> bool:
         and counts["constellations"] == counts["indexed"]
         and counts["under_way"] == counts["failed"] == middle["lost"] == 0
         and middle["late_found"] == middle["late_there"] > 0
+        and found["in_ingest"]["under_way"] > 0
     )
 
 
