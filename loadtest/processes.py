@@ -52,6 +52,24 @@ def resident_bytes(pid: int) -> int:
     return _memory_bytes(pid, "VmRSS")
 
 
+def shared_out_bytes(pid: int) -> int:
+    """The same, with what it shares with others divided among them (PSS); 0 when it is gone."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+    return 1024 * int(found[1]) if found else 0
+
+
+def n_descriptors(pid: int) -> int:
+    """File descriptors that a process has open; 0 when it is gone."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 – a name is all that is wanted
+    except OSError:
+        return 0
+
+
 def age_s(pid: int) -> float:
     """Seconds since a process was started; 0 when it is gone."""
     fields = _fields(Path(f"/proc/{pid}/stat"))

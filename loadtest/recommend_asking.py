@@ -4,7 +4,6 @@ A question is for somebody with so many events, or goes on from a playlist. Ever
 tracks as were asked for, and comes from a model; one that does not is a fault, not a figure.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,8 @@ from typing import Any
 import aiohttp
 import numpy as np
 import numpy.typing as npt
+
+from loadtest.load.arrivals import open_loop
 
 NOBODY, FEW, SOME, MANY, PLAYLIST = (
     "0 events",
@@ -161,21 +162,13 @@ async def arriving(
     seconds: float,
     seed: int,
 ) -> list[Reply]:
-    """Questions at random times, `rate` a second: nobody waits for an answer before the next is asked.
-
-    Poisson arrivals; a question's time begins when it was to be asked, so that waiting counts.
-    """
+    """Questions at random times, `rate` a second, as `loadtest.load.arrivals` sends them."""
     rng = np.random.default_rng(seed)
     gaps = rng.exponential(1 / rate, int(rate * seconds))
-    begin = time.perf_counter() + 0.1
-    sent = []
-    async with asyncio.TaskGroup() as group:
-        for i, due in enumerate((begin + np.cumsum(gaps)).tolist()):
-            kind = kinds[i % len(kinds)]
-            question = asked(kind, people, rng)
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            sent.append(group.create_task(ask(session, kind, question, due=due)))
-    return [each.result() for each in sent]
+    of = [kinds[i % len(kinds)] for i in range(len(gaps))]
+    questions = [asked(kind, people, rng) for kind in of]
+    dues = time.perf_counter() + 0.1 + np.cumsum(gaps)
+    return await open_loop(dues.tolist(), lambda i, due: ask(session, of[i], questions[i], due=due))
 
 
 def quantiles(replies: Sequence[Reply]) -> dict[str, float]:

@@ -31,14 +31,15 @@ class Server:
 
     def cpu_s_by_kind(self) -> dict[str, float]:
         """The same of its children by what they are, and of the decoding processes of all of them."""
-        return {kind: sum(map(cpu_s, pids)) for kind, pids in self._by_kind().items()}
+        return {kind: sum(map(cpu_s, pids)) for kind, pids in self.by_kind().items()}
 
     def peak_bytes(self) -> dict[str, int]:
         """Most memory that any web process, and any decoding process, has had."""
-        by_kind = self._by_kind()
+        by_kind = self.by_kind()
         return {kind: max(map(peak_bytes, by_kind[kind]), default=0) for kind in ("web", "decoding")}
 
-    def _by_kind(self) -> dict[str, list[int]]:
+    def by_kind(self) -> dict[str, list[int]]:
+        """Pids of its children by what they are, and of the decoding processes of all of them."""
         pids = {kind: self.children(f"fpserver.child {kind}") for kind in ("web", "worker")}
         decoding = set().union(*(descendants_of(pid) for each in pids.values() for pid in each))
         return pids | {"store": self.children("valkey"), "decoding": sorted(decoding)}

@@ -1,15 +1,14 @@
 """Clips sent to a running server: one after the other, or as they come, whether the server keeps up or not."""
 
-import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import cycle
 
 import aiohttp
 import numpy as np
 
+from loadtest.load.arrivals import open_loop
 from loadtest.processes import cpu_s
 from loadtest.server import Server
 
@@ -62,19 +61,13 @@ async def one_by_one(address: str, bodies: Sequence[Body]) -> list[Reply]:
 async def arriving(
     address: str, bodies: Sequence[Body], *, rate: float, seconds: float, seed: int
 ) -> list[Reply]:
-    """At random times, `rate` a second: nobody waits for an answer before the next clip is sent.
-
-    Poisson arrivals; a clip's time begins when it was to be sent, so that waiting counts (Schroeder, Wierman,
-    Harchol-Balter, "Open versus closed: a cautionary tale", NSDI 2006).
-    """
+    """At random times, `rate` a second, as `loadtest.load.arrivals` sends them."""
     gaps = np.random.default_rng(seed).exponential(1 / rate, int(rate * seconds))
-    begin = time.perf_counter() + 0.1
-    async with _session() as session, asyncio.TaskGroup() as group:
-        asked = []
-        for due, body in zip((begin + np.cumsum(gaps)).tolist(), cycle(bodies), strict=False):
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            asked.append(group.create_task(_ask(session, address, body, due=due)))
-    return [each.result() for each in asked]
+    dues = time.perf_counter() + 0.1 + np.cumsum(gaps)
+    async with _session() as session:
+        return await open_loop(
+            dues.tolist(), lambda i, due: _ask(session, address, bodies[i % len(bodies)], due=due)
+        )
 
 
 def _session() -> aiohttp.ClientSession:
