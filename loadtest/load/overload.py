@@ -41,15 +41,38 @@ def measure(args: argparse.Namespace) -> bool:
             )
         )
         after = ready.server.cpu_s_by_kind()
-    over, ends = outcomes.between(BEFORE_S, BEFORE_S + over_s), BEFORE_S + over_s + AFTER_S
-    p99 = {name: row["ms"]["p99"] for name, row in by_kind(unloaded, unloaded.asked).items() if row["ms"]}
-    well_before = windows(outcomes, p99, 0.0, BEFORE_S)
-    well_after = windows(outcomes, p99, BEFORE_S + over_s, ends)
-    found = {
+    over = outcomes.between(BEFORE_S, BEFORE_S + over_s)
+    wall_s = BEFORE_S + over_s + AFTER_S
+    found = figures(outcomes, unloaded, over_s) | {
         "setting": setting(args),
         "capacity": capacity,
+        "cores": {kind: round((after[kind] - before[kind]) / wall_s, 2) for kind in after},
+    }
+    checks = judged(found)
+    report.write("overload", found, page(found, checks), out=args.out)
+    plots.histograms(
+        args.out / "overload.png",
+        {
+            "one at a time": histograms(unloaded, unloaded.asked),
+            "300 %": histograms(outcomes, over),
+            "50 %, after": histograms(outcomes, outcomes.between(BEFORE_S + over_s, wall_s)),
+        },
+    )
+    _plot(args, outcomes, over_s)
+    return all(each.ok for each in checks)
+
+
+def figures(outcomes: Outcomes, unloaded: Outcomes, over_s: float) -> dict[str, Any]:
+    """What came of requests before, while and after there were too many."""
+    ends = BEFORE_S + over_s + AFTER_S
+    over = outcomes.between(BEFORE_S, BEFORE_S + over_s)
+    alone = by_kind(unloaded, unloaded.asked)
+    p99 = {name: row["ms"]["p99"] for name, row in alone.items() if row["ms"]}
+    well_before = windows(outcomes, p99, 0.0, BEFORE_S)
+    well_after = windows(outcomes, p99, BEFORE_S + over_s, ends)
+    return {
         "over_s": over_s,
-        "unloaded": by_kind(unloaded, unloaded.asked),
+        "unloaded": alone,
         "before": by_kind(outcomes, outcomes.between(0.0, BEFORE_S)),
         "over": by_kind(outcomes, over),
         "after": by_kind(outcomes, outcomes.between(BEFORE_S + over_s, ends)),
@@ -59,21 +82,8 @@ def measure(args: argparse.Namespace) -> bool:
         "well_after": [sum(well_after), len(well_after)],
         "recovered_s": recovered_s(well_after),
         "served_per_s": round(float((outcomes.served & over).sum()) / over_s, 1),
-        "cores": {kind: round((after[kind] - before[kind]) / ends, 2) for kind in after},
         "sender": outcomes.sender(),
     }
-    checks = list(judged(found))
-    report.write("overload", found, page(found, checks), out=args.out)
-    plots.histograms(
-        args.out / "overload.png",
-        {
-            "one at a time": histograms(unloaded, unloaded.asked),
-            "300 %": histograms(outcomes, over),
-            "50 %, after": histograms(outcomes, outcomes.between(BEFORE_S + over_s, ends)),
-        },
-    )
-    _plot(args, outcomes, over_s)
-    return all(each.ok for each in checks)
 
 
 def judged(found: dict[str, Any]) -> list[Check]:

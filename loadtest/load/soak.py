@@ -39,11 +39,22 @@ def measure(args: argparse.Namespace) -> bool:
                 time.sleep(1.0)
         outcomes = running.result()
     after_s = min(WARM_S, WARM_SHARE * args.seconds)
-    found = {
+    found = figures(outcomes, samples, after_s) | {
         "setting": setting(args),
         "rate": round(rate, 1),
         "share": args.share,
         "seconds": args.seconds,
+    }
+    checks = judged(found)
+    report.write("soak", found | {"samples": samples.told()}, page(found, checks), out=args.out)
+    plots.histograms(args.out / "soak.png", {f"{rate:.1f} a second": histograms(outcomes, outcomes.asked)})
+    _plot(args, outcomes, samples, after_s)
+    return all(each.ok for each in checks)
+
+
+def figures(outcomes: Outcomes, samples: Samples, after_s: float) -> dict[str, Any]:
+    """What came of all requests, and what grew meanwhile."""
+    return {
         "after_s": after_s,
         "all": told(outcomes, outcomes.asked),
         "kinds": by_kind(outcomes, outcomes.asked),
@@ -53,11 +64,6 @@ def measure(args: argparse.Namespace) -> bool:
         "growth_seldom": grown(samples.seldom, after_s),
         "sender": outcomes.sender(),
     }
-    checks = judged(found)
-    report.write("soak", found | {"samples": samples.told()}, page(found, checks), out=args.out)
-    plots.histograms(args.out / "soak.png", {f"{rate:.1f} a second": histograms(outcomes, outcomes.asked)})
-    _plot(args, outcomes, samples, after_s)
-    return all(each.ok for each in checks)
 
 
 def grown(series: Series, after_s: float) -> dict[str, dict[str, float]]:

@@ -84,7 +84,7 @@ def windows(
         rows = outcomes.between(begin_s + i * WINDOW_S, begin_s + (i + 1) * WINDOW_S) & outcomes.asked
         bad = (outcomes.refused | outcomes.failed) & rows
         n = max(1, int(rows.sum()))
-        found.append(not bad.any() and (late & rows).sum() <= max(1.0, MAX_LATE * n))
+        found.append(not bad.any() and int((late & rows).sum()) <= max(1.0, MAX_LATE * n))
     return found
 
 

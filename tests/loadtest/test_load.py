@@ -1,18 +1,23 @@
 """When requests are due, how durations are counted, what grows, and what is a failure."""
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
+from loadtest.load import chaos, overload, soak
 from loadtest.load.arrivals import Phase, drawn, due_times, open_loop
 from loadtest.load.deck import FILE_RATE_HZ, Clip, Deck
+from loadtest.load.events import EVENTS
 from loadtest.load.growth import growth
 from loadtest.load.histogram import LEAST_S, MOST_S, Histogram
 from loadtest.load.kinds import KINDS, Call
 from loadtest.load.outcomes import NO_ANSWER, NOT_SENT, RIGHT, WRONG, Outcomes, by_kind, told
+from loadtest.load.sampling import KINDS as PROCESSES
+from loadtest.load.sampling import Samples
 from loadtest.load.verdicts import highest, holds, recovered_s, windows
 
 INGEST = next(i for i, kind in enumerate(KINDS) if kind.call is Call.INGEST)
@@ -216,3 +221,88 @@ def test_requests_of_a_kind_say_what_they_are_and_no_two_files_are_the_same() ->
 def test_a_wrong_answer_is_counted() -> None:
     seen = outcomes(kind=[0, 0], seconds=[0.1, 0.1], status=[200, 200], verdict=[RIGHT, WRONG])
     assert told(seen, seen.asked)["wrong"] == 1
+
+
+def overloaded(*, slow_s: float, status: int, refused_s: float = 0.05) -> Outcomes:
+    """Ten a second, sixty while there are too many, of which every other is refused; ten again."""
+    ends = [overload.BEFORE_S, overload.BEFORE_S + 20, overload.BEFORE_S + 20 + overload.AFTER_S]
+    due = np.concatenate(
+        [
+            np.linspace(begin, end, n, endpoint=False)
+            for begin, end, n in ((0.0, ends[0], 300), (ends[0], ends[1], 1200), (ends[1], ends[2], 400))
+        ]
+    )
+    over = (due >= ends[0]) & (due < ends[1])
+    turned_away = over & (np.arange(len(due)) % 2 == 0)
+    seconds = np.where(turned_away, refused_s, np.where(over, slow_s, 0.1))
+    return outcomes(
+        kind=[0] * len(due),
+        seconds=seconds.tolist(),
+        status=np.where(turned_away, status, 200).tolist(),
+        due=due.tolist(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("slow_s", "status", "refused_s", "shown"),
+    [(0.15, 503, 0.05, True), (0.5, 503, 0.05, False), (0.15, 500, 0.05, False), (0.15, 503, 0.9, False)],
+)
+def test_an_overload_is_borne_when_the_rest_is_refused_at_once(
+    slow_s: float, status: int, refused_s: float, shown: bool
+) -> None:
+    alone = outcomes(kind=[0] * 100, seconds=[0.1] * 100, status=[200] * 100)
+    found = overload.figures(overloaded(slow_s=slow_s, status=status, refused_s=refused_s), alone, 20.0)
+    checks = overload.judged(found)
+    assert all(check.ok for check in checks) is shown
+    whole = json.loads(json.dumps(found | {"setting": "", "capacity": 20.0, "cores": {"web": 1.0}}))
+    assert ("**no**" in overload.page(whole, checks)) is not shown
+
+
+@pytest.mark.parametrize(
+    ("grows_by", "status", "shown"), [(0.0, 200, True), (30.0, 200, False), (0.0, 503, False)]
+)
+def test_a_soak_is_borne_when_nothing_fails_and_nothing_grows(
+    grows_by: float, status: int, shown: bool
+) -> None:
+    samples = Samples()
+    for second in range(400):
+        height = 100 + grows_by * second / 400
+        samples.often.add(
+            second, {f"{kind} {what}": height for kind in PROCESSES for what in ("rss", "descriptors")}
+        )
+        samples.seldom.add(second, {"web pss": height})
+    seen = outcomes(kind=[0] * 400, seconds=[0.1] * 400, status=[200] * 399 + [status])
+    found = soak.figures(seen, samples, 100.0) | {"setting": "", "rate": 1.0, "share": 70.0, "seconds": 400.0}
+    checks = soak.judged(found)
+    assert all(check.ok for check in checks) is shown
+    assert ("**no**" in soak.page(json.loads(json.dumps(found)), checks)) is not shown
+
+
+@pytest.mark.parametrize(("n_failed", "lost", "shown"), [(3, 0, True), (30, 0, False), (3, 1, False)])
+def test_an_error_budget_is_kept(n_failed: int, lost: int, shown: bool) -> None:
+    rate, n = 10, 400
+    due = np.arange(n) / rate
+    status = np.full(n, 200)
+    status[100 : 100 + n_failed] = NO_ANSWER
+    seen = outcomes(kind=[0] * n, seconds=[0.02] * n, status=status.tolist(), due=due.tolist())
+    each = chaos.of_event(seen, EVENTS[0], 10.0, 10.1, 20.0)
+    assert (each["failed"], each["refused"]) == (n_failed, 0)
+    assert each["well_after_s"] == pytest.approx((n_failed - 1) / rate)
+    row = told(seen, ~seen.failed)
+    found = {
+        "setting": "",
+        "rate": rate,
+        "share": 50.0,
+        "seconds": 20.0,
+        "events": [each],
+        "kinds": by_kind(seen, seen.asked),
+        "acknowledged": {"events": 10, "tracks": 2},
+        "lost": {"events": lost, "tracks": 0},
+        "wrong": 0,
+        "before": row,
+        "after": row,
+        "sender": seen.sender(),
+    }
+    checks = chaos.judged(found, rate)
+    assert all(check.ok for check in checks) is shown
+    assert ("**no**" in chaos.page(json.loads(json.dumps(found)), checks)) is not shown
