@@ -81,8 +81,8 @@ def _share(call: Call, share: float) -> float:
 def of_event(
     outcomes: Outcomes, event: Event, begin_s: float, end_s: float, until_s: float
 ) -> dict[str, Any]:
-    """What became of requests that were due, or under way, from when an event began until the next."""
-    rows = outcomes.asked & (outcomes.done >= begin_s) & (outcomes.due < begin_s + until_s)
+    """What became of requests whose answer came, or failed to, from when an event began until the next."""
+    rows = outcomes.asked & (outcomes.done >= begin_s) & (outcomes.done < begin_s + until_s)
     bad = rows & (outcomes.refused | outcomes.failed)
     last = float(outcomes.due[bad].max()) if bad.any() else begin_s
     return {
@@ -159,8 +159,8 @@ def page(found: Mapping[str, Any], checks: Sequence[Check]) -> str:
         "",
         "## Error budget",
         "",
-        "Requests from when an event began until the next. Well after: when the last request was due that was not "
-        "served.",
+        "Requests that ended from when an event began until the next. Well after: when the last of those was due that "
+        "was not served.",
         "",
         "| event | lasted, s | requests | refused (told when to come again) | failed | may be not served | may fail "
         "| well after, s | allowed, s | longest answer, s |",
