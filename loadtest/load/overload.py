@@ -21,6 +21,7 @@ BEFORE_S, AFTER_S = 30.0, 40.0
 MOST_TIMES_UNLOADED = 2.0
 REFUSED_WITHIN_MS = 250.0  # 99 % of refusals: "at once", on cores that are shared with whoever asks
 RECOVERS_WITHIN_S = 10.0
+AT_FIRST_S = 5.0  # of an overload; told apart, judged with the rest
 MIN_JUDGED = 20  # answers of a kind, for a quantile to be judged
 
 
@@ -76,6 +77,7 @@ def figures(outcomes: Outcomes, unloaded: Outcomes, over_s: float) -> dict[str, 
         "before": by_kind(outcomes, outcomes.between(0.0, BEFORE_S)),
         "over": by_kind(outcomes, over),
         "after": by_kind(outcomes, outcomes.between(BEFORE_S + over_s, ends)),
+        "over_later": by_kind(outcomes, outcomes.between(BEFORE_S + AT_FIRST_S, BEFORE_S + over_s)),
         "over_all": told(outcomes, over),
         "faults": outcomes.faults(outcomes.asked),
         "well_before": [sum(well_before), len(well_before)],
@@ -158,9 +160,10 @@ def page(found: dict[str, Any], checks: list[Check]) -> str:
         ("Unloaded, one at a time", "unloaded"),
         ("Before", "before"),
         ("At 300 %", "over"),
+        (f"At 300 %, without the first {AT_FIRST_S:g} s", "over_later"),
         ("After", "after"),
     ):
-        lines += [f"## {title}", "", *pages.table(found[name], refused=name == "over")]
+        lines += [f"## {title}", "", *pages.table(found[name], refused=name.startswith("over"))]
     lines += ["![times](overload.png)", "", "![over time](overload_time.png)"]
     return "\n".join(lines) + "\n"
 
