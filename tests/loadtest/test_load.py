@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from loadtest.load import chaos, overload, soak
+from loadtest.load import capacity, chaos, overload, soak
 from loadtest.load.arrivals import Phase, drawn, due_times, open_loop
 from loadtest.load.deck import FILE_RATE_HZ, Clip, Deck
 from loadtest.load.events import EVENTS
@@ -18,7 +18,7 @@ from loadtest.load.kinds import KINDS, Call
 from loadtest.load.outcomes import NO_ANSWER, NOT_SENT, RIGHT, WRONG, Outcomes, by_kind, told
 from loadtest.load.sampling import KINDS as PROCESSES
 from loadtest.load.sampling import Samples
-from loadtest.load.verdicts import highest, holds, recovered_s, windows
+from loadtest.load.verdicts import highest, holds, p99_by_group, recovered_s, windows
 
 INGEST = next(i for i, kind in enumerate(KINDS) if kind.call is Call.INGEST)
 
@@ -307,3 +307,32 @@ def test_an_error_budget_is_kept(n_failed: int, lost: int, shown: bool) -> None:
     checks = chaos.judged(found, rate)
     assert all(check.ok for check in checks) is shown
     assert ("**no**" in chaos.page(json.loads(json.dumps(found)), checks)) is not shown
+
+
+@pytest.mark.parametrize(
+    ("rate", "wrong", "shown"), [(20.0, RIGHT, True), (0.0, RIGHT, False), (20.0, WRONG, False)]
+)
+def test_a_capacity_is_told_with_the_rates_that_were_tried(rate: float, wrong: int, shown: bool) -> None:
+    seen = outcomes(kind=[0] * 50, seconds=[0.1] * 50, status=[200] * 50, verdict=[RIGHT] * 49 + [wrong])
+    step = told(seen, seen.asked) | {
+        "rate": 20.0,
+        "seconds": 50.0,
+        "p99_ms": p99_by_group(seen, seen.asked),
+        "cores": dict.fromkeys(PROCESSES, 0.5),
+        "sender": seen.sender(),
+        "borne": True,
+    }
+    found = {
+        "setting": "",
+        "capacity": rate,
+        "unloaded": by_kind(seen, seen.asked),
+        "unloaded_rate": 1.0,
+        "unloaded_faults": {},
+        "at_capacity": by_kind(seen, seen.asked),
+        "steps": [step],
+    }
+    checks = capacity.judged(found, seen.sender())
+    assert all(check.ok for check in checks) is shown
+    page = capacity.page(json.loads(json.dumps(found)), checks)
+    assert ("**no**" in page) is not shown
+    assert "| 20.0 | 50.0 | 50 | 0 | 0 | 100.0 |" in page
