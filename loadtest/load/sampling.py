@@ -1,5 +1,6 @@
 """Memory and descriptors of a server's processes, second by second, by what they are."""
 
+import math
 import threading
 import time
 import urllib.request
@@ -67,7 +68,7 @@ def sampled(server: Server, begin: float) -> Iterator[Samples]:
 
 def _sample(server: Server, begin: float, samples: Samples, ended: threading.Event) -> None:
     pids: dict[str, list[int]] = {}
-    slowly = 0.0
+    slowly = -math.inf
     while not ended.wait(EVERY_S - time.perf_counter() % EVERY_S):
         at = time.perf_counter() - begin
         if at >= slowly:

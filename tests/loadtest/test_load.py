@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from loadtest.load import capacity, chaos, overload, soak
+from loadtest.load import capacity, chaos, overload, sampling, soak
 from loadtest.load.arrivals import Phase, drawn, due_times, open_loop
 from loadtest.load.deck import FILE_RATE_HZ, Clip, Deck
 from loadtest.load.events import EVENTS
@@ -17,8 +18,9 @@ from loadtest.load.histogram import LEAST_S, MOST_S, Histogram
 from loadtest.load.kinds import KINDS, Call
 from loadtest.load.outcomes import NO_ANSWER, NOT_SENT, RIGHT, WRONG, Outcomes, by_kind, told
 from loadtest.load.sampling import KINDS as PROCESSES
-from loadtest.load.sampling import Samples
+from loadtest.load.sampling import Samples, sampled
 from loadtest.load.verdicts import highest, holds, p99_by_group, recovered_s, windows
+from loadtest.server import Server
 
 INGEST = next(i for i, kind in enumerate(KINDS) if kind.call is Call.INGEST)
 
@@ -336,3 +338,12 @@ def test_a_capacity_is_told_with_the_rates_that_were_tried(rate: float, wrong: i
     page = capacity.page(json.loads(json.dumps(found)), checks)
     assert ("**no**" in page) is not shown
     assert "| 20.0 | 50.0 | 50 | 0 | 0 | 100.0 |" in page
+
+
+def test_processes_are_sampled_from_the_first_second_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "EVERY_S", 0.05)
+    server = Server(address="http://127.0.0.1:9", pid=os.getppid())  # where nobody answers
+    with sampled(server, time.perf_counter() + 0.1) as samples:
+        time.sleep(0.5)
+    assert len(samples.often.time_s) >= 3
+    assert set(samples.often.values) >= {f"{kind} rss" for kind in PROCESSES}
