@@ -149,10 +149,11 @@ def _first() -> None:
 
 
 def _carry_out(plan: Plan) -> Outcomes:
-    return asyncio.run(_carried_out(plan, _DECK[0]))
+    return asyncio.run(carried_out(plan, _DECK[0]))
 
 
-async def _carried_out(plan: Plan, deck: Deck) -> Outcomes:
+async def carried_out(plan: Plan, deck: Deck) -> Outcomes:
+    """What became of a plan's requests, when all are answered."""
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(plan.address, timeout=timeout, connector=connector) as session:

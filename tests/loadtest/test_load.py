@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from loadtest.load import capacity, chaos, overload, sampling, soak
 from loadtest.load.arrivals import Phase, drawn, due_times, open_loop
@@ -19,6 +21,7 @@ from loadtest.load.kinds import KINDS, Call
 from loadtest.load.outcomes import NO_ANSWER, NOT_SENT, RIGHT, WRONG, Outcomes, by_kind, told
 from loadtest.load.sampling import KINDS as PROCESSES
 from loadtest.load.sampling import Samples, sampled
+from loadtest.load.sender import Plan, carried_out
 from loadtest.load.verdicts import highest, holds, p99_by_group, recovered_s, windows
 from loadtest.server import Server
 
@@ -347,3 +350,40 @@ def test_processes_are_sampled_from_the_first_second_on(monkeypatch: pytest.Monk
         time.sleep(0.5)
     assert len(samples.often.time_s) >= 3
     assert set(samples.often.values) >= {f"{kind} rss" for kind in PROCESSES}
+
+
+async def test_what_a_server_says_is_told_apart() -> None:
+    async def identify(request: web.Request) -> web.StreamResponse:
+        said = (await request.read()).decode()
+        if said == "break":
+            assert request.transport is not None
+            request.transport.abort()
+        if said == "full":
+            error = {"error": {"code": "overloaded"}}
+            return web.json_response(error, status=503, headers={"Retry-After": "1"})
+        matches = [{"track_id": int(said)}] if said.isdigit() else []
+        return web.json_response({"matches": matches, "timings_ms": {"index": 1.0}})
+
+    app = web.Application()
+    app.router.add_post("/v1/identify", identify)
+    kinds = [i for i, kind in enumerate(KINDS) if kind.call is Call.IDENTIFY][:5]
+    said = [b"7", b"8", b"none", b"full", b"break"]
+    clips = {KINDS[kind].name: [Clip(data=data, track_id=7)] for kind, data in zip(kinds, said, strict=True)}
+    deck = Deck(clips=clips, songs=[], n_tracks=1, n_users=1)
+    async with TestServer(app) as server:
+        plan = Plan(
+            address=str(server.make_url("")).rstrip("/"),
+            phases=[Phase(rate=200, seconds=0.5)],
+            shares=[float(i in kinds) for i in range(len(KINDS))],
+        )
+        seen = await carried_out(plan, deck)
+    rows = by_kind(seen, seen.asked)
+    right, wrong, missed, refused, failed = (rows[KINDS[kind].name] for kind in kinds)
+    assert all(row["n"] > 5 for row in (right, wrong, missed, refused, failed))
+    assert (right["served"], right["wrong"] + right["missed"]) == (right["n"], 0)
+    assert wrong["wrong"] == wrong["n"]
+    assert missed["missed"] == missed["n"]
+    assert refused["refused"] == refused["n"]
+    assert failed["failed"] == failed["n"]
+    assert any("ServerDisconnectedError" in name for name in seen.faults(seen.asked))
+    assert right["stages_ms"] == {"index": 1.0}
