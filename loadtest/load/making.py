@@ -23,6 +23,7 @@ from fpserver.config import Config
 from fpserver.demo.songs import song
 from fpserver.errors import AudioError
 from fpserver.fingerprint import wire
+from fpserver.fingerprint.stamp import stamp
 from fpserver.hearing import hear_clip
 from fpserver.services import open_services
 from loadtest.accuracy.clips import render, studio
@@ -42,6 +43,7 @@ BITRATES = {"mp3": 64_000, "webm": 32_000}
 N_SONGS = 16
 SONG_S = 30.0
 N_EVENTS = 100_000
+TOLD = ("n_real", "n_tracks", "n_clips", "n_users", "seed")  # what was made is made of these
 DECK, STORE = "deck.pickle", "store"
 
 
@@ -60,7 +62,10 @@ class Wanted:
 
 def made(wanted: Wanted, folder: Path) -> Deck:
     """The requests; the data folder of a server with the catalogue is `folder`/store. Taken up where it is there."""
-    told = {name: str(getattr(wanted, name)) for name in ("n_real", "n_tracks", "n_clips", "n_users", "seed")}
+    told = {name: str(getattr(wanted, name)) for name in TOLD} | {
+        "corpus": str(wanted.corpus.resolve()),
+        "stamp": str(stamp(CONFIG.fingerprint)),
+    }
     mark, kept = folder / "made.json", folder / DECK
     if mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) == told:
         deck: Deck = pickle.loads(kept.read_bytes())

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from loadtest.load.histogram import EDGES_S, Histogram
 
 COLUMNS = 3
+LEAST_DRAWN = 5  # requests of a kind
 
 
 def _pyplot() -> Any:
@@ -24,7 +25,11 @@ def _pyplot() -> Any:
 def histograms(path: Path, phases: Mapping[str, Mapping[str, Histogram]]) -> None:
     """A picture per kind, a line per phase: which share took longer."""
     plt = _pyplot()
-    names = [name for name in next(iter(phases.values())) if any(each[name].n for each in phases.values())]
+    names = [
+        name
+        for name in next(iter(phases.values()))
+        if any(each[name].n >= LEAST_DRAWN for each in phases.values())
+    ]
     rows = -(-len(names) // COLUMNS)
     figure, axes = plt.subplots(rows, COLUMNS, figsize=(5 * COLUMNS, 3 * rows), squeeze=False)
     for axis, name in zip(axes.flat, names, strict=False):
@@ -37,6 +42,12 @@ def histograms(path: Path, phases: Mapping[str, Mapping[str, Histogram]]) -> Non
                     1e3 * EDGES_S[seen], longer[seen], where="post", label=f"{phase}, n {found[name].n}"
                 )
         axis.set(title=name, xscale="log", yscale="log", xlabel="ms", ylabel="share that took longer")
+        ends = np.array(
+            [found[name].quantile(q) for found in phases.values() if found[name].n for q in (0, 1)]
+        )
+        axis.set_xlim(
+            *10 ** np.array([np.floor(np.log10(1e3 * ends.min())), np.ceil(np.log10(1e3 * ends.max()))])
+        )
         axis.axhline(0.01, color="grey", lw=0.5)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=6)
@@ -58,8 +69,9 @@ def over_time(
     plt = _pyplot()
     figure, axes = plt.subplots(len(panels), 1, figsize=(11, 2.4 * len(panels)), sharex=True, squeeze=False)
     for axis, (name, lines) in zip(axes[:, 0], panels.items(), strict=True):
-        for label, (times, values) in lines.items():
-            axis.plot(times, values, lw=0.9, label=label)
+        colours = plt.get_cmap("tab20" if len(lines) > 10 else "tab10")
+        for i, (label, (times, values)) in enumerate(lines.items()):
+            axis.plot(times, values, lw=0.9, label=label, color=colours(i))
         for mark in marks:
             axis.axvline(mark, color="grey", lw=0.6, ls=":")
         axis.set(ylabel=name, yscale="log" if name in log else "linear")

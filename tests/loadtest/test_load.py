@@ -5,13 +5,14 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from loadtest.load import capacity, chaos, overload, sampling, soak
+from loadtest.load import capacity, chaos, overload, plots, sampling, soak
 from loadtest.load.arrivals import Phase, drawn, due_times, open_loop
 from loadtest.load.deck import FILE_RATE_HZ, Clip, Deck
 from loadtest.load.events import EVENTS
@@ -387,3 +388,15 @@ async def test_what_a_server_says_is_told_apart() -> None:
     assert failed["failed"] == failed["n"]
     assert any("ServerDisconnectedError" in name for name in seen.faults(seen.asked))
     assert right["stages_ms"] == {"index": 1.0}
+
+
+def test_kinds_that_were_asked_often_enough_are_drawn(tmp_path: Path) -> None:
+    phases = {
+        "alone": {"often": Histogram([0.01] * 9), "seldom": Histogram([0.1]), "never": Histogram()},
+        "together": {"often": Histogram([0.01, 0.02, 0.3]), "seldom": Histogram(), "never": Histogram()},
+    }
+    plots.histograms(tmp_path / "times.png", phases)
+    lines = {f"line {i}": ([0, 1], [1, 2]) for i in range(12)}
+    plots.over_time(tmp_path / "time.png", {"ms": lines}, marks=[0.5], log=["ms"])
+    for name in ("times.png", "time.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
