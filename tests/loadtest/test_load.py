@@ -400,3 +400,14 @@ def test_kinds_that_were_asked_often_enough_are_drawn(tmp_path: Path) -> None:
     plots.over_time(tmp_path / "time.png", {"ms": lines}, marks=[0.5], log=["ms"])
     for name in ("times.png", "time.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("n_more", "flat"), [(3, True), (4, False)])
+def test_a_few_descriptors_more_are_no_growth(n_more: int, flat: bool) -> None:
+    samples = Samples()
+    for second in range(100):
+        rows = {f"{kind} {what}": 30.0 for kind in PROCESSES for what in ("rss", "descriptors")}
+        samples.often.add(second, rows | {"store descriptors": 30.0 + n_more * (second > 50)})
+    seen = outcomes(kind=[0], seconds=[0.1], status=[200])
+    checks = soak.judged(soak.figures(seen, samples, 0.0))
+    assert all(check.ok for check in checks) is flat
