@@ -73,7 +73,7 @@ def create_app(config: Config) -> web.Application:
                 desk=desk,
                 places=Places(
                     n_at_once=config.web.places or PLACES_PER_PROCESS * pool_processes(config),
-                    max_waiting=config.web.max_waiting,
+                    max_wait_s=config.web.max_wait_for_place_s,
                 ),
             )
             door.idle.set()

@@ -1,9 +1,10 @@
 """Places for questions that take computing: some are answered at once, some wait, the rest is refused at once.
 
 Twice as many are answered at once as can be computed at once, so that each is at worst half as fast as it would be
-alone. Who comes while all places are taken waits for one: that bridges what comes in bursts. Where somebody waits all
-the time, waiting bridges nothing, it only makes all answers late (CoDel, Nichols and Jacobson 2012: a queue is good
-while it empties). Then who finds no place is refused at once, until places are free often enough again.
+alone. Who comes while all places are taken waits for one, unless that is likely to take too long: that bridges what
+comes in bursts. Where somebody waits all the time, waiting bridges nothing, it only makes all answers late (CoDel,
+Nichols and Jacobson 2012: a queue is good while it empties). Then who finds no place is refused at once, until places
+are free often enough again.
 
 Always true: nobody waits while a place is free, and who came first gets the next one.
 """
@@ -13,26 +14,31 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fpserver.errors import Overloaded
 
 PATIENCE_S = 3.0  # somebody has waited at every moment for so long: nobody waits from then on
 REMEMBERED_S = 2.0  # how far back the share of time counts in which all places were taken
 OFTEN_FREE = (
-    0.35  # below that share people wait again (it is 0.31 at just the load that 4 places can take: Erlang)
+    0.35  # below that share people wait again (4 places, just as much load as they can take: 0.31, Erlang)
 )
+FIRST_HELD_S, HELD_WEIGHT = (
+    0.1,
+    1 / 16,
+)  # how long a place is held, before anybody knows; what the newest one counts
 
 
 class Places:
-    """`n_at_once` places, and room for `max_waiting` who wait for one."""
+    """`n_at_once` places; who comes later waits for one, as long as that is likely to be at most `max_wait_s`."""
 
     def __init__(
-        self, *, n_at_once: int, max_waiting: int, clock: Callable[[], float] = time.monotonic
+        self, *, n_at_once: int, max_wait_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.n_at_once = n_at_once
-        self._max_waiting = max_waiting
+        self._max_wait_s = max_wait_s
         self._clock = clock
+        self._held_s = FIRST_HELD_S
         self._n_taken = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._waited_since = clock()  # when nobody waited, last
@@ -54,7 +60,7 @@ class Places:
         self._look()
         if self._n_taken < self.n_at_once:
             return
-        if self._crowded or len(self._waiting) >= self._max_waiting:
+        if self._crowded or self._wait_s() > self._max_wait_s:
             raise Overloaded(
                 f"all {self.n_at_once} places of this process are taken, and {len(self._waiting)} wait for one; "
                 "try again"
@@ -72,10 +78,16 @@ class Places:
             self._n_taken += 1
         else:
             await self._turn()
+        since = self._clock()
         try:
             yield
         finally:
+            self._held_s += HELD_WEIGHT * (self._clock() - since - self._held_s)
             self._leave()
+
+    def _wait_s(self) -> float:
+        """How long somebody who came now would wait, by how long places were held of late."""
+        return (len(self._waiting) + 1) * self._held_s / self.n_at_once
 
     async def _turn(self) -> None:
         """Wait for a place; whoever leaves hands theirs on."""
@@ -87,7 +99,8 @@ class Places:
             if turn.done() and not turn.cancelled():
                 self._leave()  # it was handed over in this very moment
             else:
-                self._waiting.remove(turn)
+                with suppress(ValueError):  # who left in this very moment has passed it over
+                    self._waiting.remove(turn)
             raise
 
     def _leave(self) -> None:

@@ -194,7 +194,7 @@ async def test_a_clip_that_drips_is_given_up(web: Web) -> None:
 async def test_a_clip_without_a_place_is_told_to_come_again_before_it_is_read(
     web: Web, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "places", Places(n_at_once=1, max_waiting=0))
+    monkeypatch.setattr(door, "places", Places(n_at_once=1, max_wait_s=0))
 
     async def never_ending() -> AsyncIterator[bytes]:
         while True:
@@ -233,7 +233,7 @@ async def test_a_form_of_lines_without_end_is_refused(web: Web) -> None:
 async def test_a_clip_whose_client_left_while_it_waited_is_not_looked_at(
     web: Web, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "places", Places(n_at_once=1, max_waiting=5))
+    monkeypatch.setattr(door, "places", Places(n_at_once=1, max_wait_s=5))
     n_looked_at = 0
 
     async def look(*_: object) -> None:

@@ -28,7 +28,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def places(clock: Clock) -> Places:
-    return Places(n_at_once=2, max_waiting=3, clock=clock)
+    return Places(n_at_once=2, max_wait_s=0.16, clock=clock)  # three wait while places are held for 0.1 s
 
 
 @asynccontextmanager
@@ -102,7 +102,8 @@ async def test_who_gives_up_in_the_moment_of_getting_a_place_hands_it_on(places:
             assert first.cancelled() and places.n_inside == 1
 
 
-async def test_where_somebody_waits_all_the_time_nobody_else_does(places: Places, clock: Clock) -> None:
+async def test_where_somebody_waits_all_the_time_nobody_else_does(clock: Clock) -> None:
+    places = Places(n_at_once=2, max_wait_s=1000, clock=clock)
     async with holding(places, 2):
         waiting = asyncio.create_task(entered(places))
         await settled()
@@ -113,7 +114,8 @@ async def test_where_somebody_waits_all_the_time_nobody_else_does(places: Places
         places.check()  # a free place is taken at any time
 
 
-async def test_when_places_are_free_again_people_wait_again(places: Places, clock: Clock) -> None:
+async def test_when_places_are_free_again_people_wait_again(clock: Clock) -> None:
+    places = Places(n_at_once=2, max_wait_s=1000, clock=clock)
     async with holding(places, 2):
         waiting = asyncio.create_task(entered(places))
         await settled()
@@ -126,7 +128,8 @@ async def test_when_places_are_free_again_people_wait_again(places: Places, cloc
         places.check()
 
 
-async def test_many_short_waits_are_no_crowd(places: Places, clock: Clock) -> None:
+async def test_many_short_waits_are_no_crowd(clock: Clock) -> None:
+    places = Places(n_at_once=2, max_wait_s=1000, clock=clock)
     for _ in range(20):
         async with holding(places, 2):
             waiting = asyncio.create_task(entered(places))
@@ -143,7 +146,7 @@ async def test_load_that_can_be_answered_waits_and_load_that_cannot_is_refused(
 ) -> None:
     """Questions at random times (M/M/4), one simulated minute: refusals are rare below 1, and without waiting above."""
     clock, chance = Clock(), random.Random(7)
-    places = Places(n_at_once=4, max_waiting=24, clock=clock)
+    places = Places(n_at_once=4, max_wait_s=0.6, clock=clock)
     n_refused, n_asked, waited = 0, 0, []
     inside: list[tuple[float, AsyncExitStack]] = []
     waiting: list[tuple[float, asyncio.Task[AsyncExitStack]]] = []
@@ -178,3 +181,33 @@ async def test_load_that_can_be_answered_waits_and_load_that_cannot_is_refused(
         assert late < 0.02
     else:
         assert n_refused / n_asked < 0.002
+
+
+async def test_how_many_wait_depends_on_how_long_places_are_held(places: Places, clock: Clock) -> None:
+    for _ in range(50):
+        async with places.taken():
+            clock.now_s += 0.02
+    async with holding(places, 2):
+        waiting = [asyncio.create_task(entered(places)) for _ in range(10)]
+        await settled()
+        places.check()
+        assert places.n_inside == 12
+    for task in waiting:
+        await (await task).aclose()
+    for _ in range(50):
+        async with places.taken():
+            clock.now_s += 1.0
+    async with holding(places, 2):
+        with pytest.raises(Overloaded):
+            places.check()
+
+
+async def test_who_gives_up_while_somebody_leaves_is_passed_over(places: Places) -> None:
+    async with holding(places, 2) as stack:
+        gone, stays = (asyncio.create_task(entered(places)) for _ in range(2))
+        await settled()
+        gone.cancel()
+        await stack.aclose()
+        await asyncio.gather(gone, return_exceptions=True)
+        async with await stays:
+            assert places.n_inside == 1
