@@ -201,6 +201,8 @@ class WorkerConfig(Section, frozen=True):
     place: str = ""  # whose files this worker can read; empty: this host's name
     poll_s: Seconds = 1.0
     drain_s: Seconds = 20.0  # on stop: what is not done by then goes back into the backlog
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0  # of `fpserver work`; 0: it tells nobody
 
     @property
     def n_processes(self) -> int:
@@ -213,6 +215,7 @@ class LogConfig(Section, frozen=True):
 
     level: str = "info"
     format: str = "text"  # text | json
+    slow_request_s: Annotated[float, Meta(ge=0)] = 1.0  # one that took longer says why; 0: none does
 
 
 class Config(Section, frozen=True):

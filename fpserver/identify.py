@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from fpserver import metrics
+from fpserver import metrics, stages
 from fpserver.fingerprint.constellation import frames_per_s
 from fpserver.hearing import hear_clip
 from fpserver.search import Clock, Step, search
@@ -66,14 +66,19 @@ async def identify_file(services: Services, path: Path, options: IdentifyOptions
         StoreUnavailable: no shard answers.
     """
     config = services.config
-    start = perf_counter()
-    hearing: Hearing = await services.pool.run(
-        hear_clip, path, config.audio, config.fingerprint, timeout_s=config.audio.clip_timeout_s
-    )
-    clock = Clock(hearing.timings_s)
-    clock.spent_s["pool"] = max(0.0, perf_counter() - start - sum(hearing.timings_s.values()))
-    identification = await identify_hearing(services, hearing, options, clock)
-    _measure(identification)
+    clock, start = Clock({}), perf_counter()
+    try:
+        with clock.stage("pool"):
+            hearing: Hearing = await services.pool.run(
+                hear_clip, path, config.audio, config.fingerprint, timeout_s=config.audio.clip_timeout_s
+            )
+        clock.spent_s["pool"] = max(0.0, clock.spent_s["pool"] - sum(hearing.timings_s.values()))
+        clock.spent_s |= hearing.timings_s
+        identification = await identify_hearing(services, hearing, options, clock)
+    finally:
+        for stage, seconds in clock.spent_s.items():
+            stages.note(stage, seconds)
+    _measure(identification, perf_counter() - start)
     return identification
 
 
@@ -166,7 +171,8 @@ def _explained(step: Step) -> dict[str, Any]:
     }
 
 
-def _measure(identification: Identification) -> None:
+def _measure(identification: Identification, whole_s: float) -> None:
+    metrics.IDENTIFY_SECONDS.observe(whole_s)
     for stage, seconds in identification.timings_s.items():
         metrics.STAGE_SECONDS.labels("identify", stage).observe(seconds)
     outcome = "match" if identification.matches else "no_match"

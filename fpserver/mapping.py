@@ -6,7 +6,7 @@ from time import perf_counter
 
 import numpy as np
 
-from fpserver import metrics, similar
+from fpserver import similar
 from fpserver.comparable import Likeness
 from fpserver.errors import InvalidRequest
 from fpserver.following import Neighbourhood, is_described
@@ -14,6 +14,7 @@ from fpserver.services import Services
 from fpserver.similarity.coordinates import Metric, Points, neighbors_used
 from fpserver.similarity.engines.engine import MIXED
 from fpserver.similarity.mix import Mix, usual
+from fpserver.stages import measured
 from fpserver.terms import Group, Metadata, Sieve, Track, TrackIds, Vector, Vectors
 from fpserver.thinking import think
 
@@ -53,16 +54,16 @@ async def map_of(
     """
     check_size(services, len(vectors))
     start = perf_counter()
-    points = await services.maps.coordinates(
-        vectors,
-        n_neighbors=options.n_neighbors,
-        min_dist=options.min_dist,
-        metric=options.metric,
-        seed=options.seed,
-        on_progress=on_progress,
-    )
+    with measured("map", "similarity"):
+        points = await services.maps.coordinates(
+            vectors,
+            n_neighbors=options.n_neighbors,
+            min_dist=options.min_dist,
+            metric=options.metric,
+            seed=options.seed,
+            on_progress=on_progress,
+        )
     seconds = perf_counter() - start
-    metrics.STAGE_SECONDS.labels("map", "similarity").observe(seconds)
     return MapResult(
         points=points, n_neighbors=neighbors_used(len(vectors), options.n_neighbors), seconds=seconds
     )

@@ -7,7 +7,15 @@ and holds one file per process and kind; `exposition()` adds them up. Without it
 import os
 
 from prometheus_client import REGISTRY as OWN_REGISTRY
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+    start_http_server,
+)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -30,6 +38,11 @@ IDENTIFICATIONS = Counter(
     "fpserver_identifications_total",
     "Clips answered: match, no_match; whole or degraded",
     ["outcome", "degraded"],
+)
+IDENTIFY_SECONDS = Histogram(
+    "fpserver_identify_seconds",
+    "Time from a clip's last byte to its answer",
+    buckets=LATENCY_BUCKETS_S,
 )
 CONFIDENCE = Histogram(
     "fpserver_match_confidence",
@@ -63,10 +76,25 @@ FEEDBACK = Counter(
     ["kind", "outcome"],
 )
 RECEIVED_BYTES = Counter("fpserver_received_bytes_total", "Bytes of uploads received", ["kind"])
-POOL_PROCESSES = Gauge("fpserver_pool_processes", "Decoding processes", multiprocess_mode="livesum")
-POOL_RUNNING = Gauge("fpserver_pool_running", "Decoding processes at work", multiprocess_mode="livesum")
+POOL_PROCESSES = Gauge(
+    "fpserver_pool_processes",
+    "Decoding processes, by the kind of process they work for",
+    ["kind"],
+    multiprocess_mode="livesum",
+)
+POOL_RUNNING = Gauge(
+    "fpserver_pool_running", "Decoding processes at work", ["kind"], multiprocess_mode="livesum"
+)
 POOL_WAITING = Gauge(
-    "fpserver_pool_waiting", "Jobs waiting for a decoding process", multiprocess_mode="livesum"
+    "fpserver_pool_waiting", "Jobs waiting for a decoding process", ["kind"], multiprocess_mode="livesum"
+)
+OPEN_REQUESTS = Gauge(
+    "fpserver_open_requests", "Requests that are being answered", multiprocess_mode="livesum"
+)
+PLACES = Gauge("fpserver_places", "Questions that are answered at once", multiprocess_mode="livesum")
+PLACES_TAKEN = Gauge("fpserver_places_taken", "Those that are", multiprocess_mode="livesum")
+PLACES_WAITING = Gauge(
+    "fpserver_places_waiting", "Questions that wait for a place", multiprocess_mode="livesum"
 )
 TRACKS = Gauge(
     "fpserver_tracks", "Tracks in the catalogue, by status", ["status"], multiprocess_mode="mostrecent"
@@ -99,6 +127,54 @@ INDEX_POSTINGS = Gauge("fpserver_index_postings", "Postings in the index", multi
 STORE_BYTES = Gauge(
     "fpserver_store_bytes", "Memory used by the store's masters", multiprocess_mode="mostrecent"
 )
+STORE_MAX_BYTES = Gauge(
+    "fpserver_store_max_bytes",
+    "Memory that the store's masters may use; 0: no limit is set",
+    multiprocess_mode="mostrecent",
+)
+READY = Gauge(
+    "fpserver_ready",
+    "1 when the store answers and its index is of these settings, else 0",
+    multiprocess_mode="mostrecent",
+)
+WORKERS = Gauge(
+    "fpserver_workers",
+    "Workers that the store has lately heard of, by place",
+    ["place"],
+    multiprocess_mode="mostrecent",
+)
+BUILD = Gauge("fpserver_build_info", "The version that runs", ["version"], multiprocess_mode="livemax")
+PROCESSES = Gauge("fpserver_processes", "Processes that live", ["kind"], multiprocess_mode="livesum")
+PROCESS_STARTED = Gauge(
+    "fpserver_process_start_time_seconds",
+    "When the youngest process of a kind was started",
+    ["kind"],
+    multiprocess_mode="livemax",
+)
+PROCESS_RESIDENT_BYTES = Gauge(
+    "fpserver_process_resident_memory_bytes",
+    "Memory of all processes of a kind",
+    ["kind"],
+    multiprocess_mode="livesum",
+)
+PROCESS_OPEN_FDS = Gauge(
+    "fpserver_process_open_fds",
+    "Open descriptors of the process of a kind that has most",
+    ["kind"],
+    multiprocess_mode="livemax",
+)
+PROCESS_MAX_FDS = Gauge(
+    "fpserver_process_max_fds", "Descriptors that a process may open", ["kind"], multiprocess_mode="livemin"
+)
+
+
+def serve(host: str, port: int) -> None:
+    """Answer GET /metrics at an address of its own, from a thread: for processes that answer nothing else.
+
+    Raises:
+        OSError: the address is taken.
+    """
+    start_http_server(port, host)
 
 
 def exposition() -> bytes:

@@ -61,8 +61,10 @@ class Clock:
     def stage(self, name: str) -> Iterator[None]:
         """Count the time inside as `name`'s."""
         start = perf_counter()
-        yield
-        self.spent_s[name] += perf_counter() - start
+        try:
+            yield
+        finally:
+            self.spent_s[name] += perf_counter() - start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

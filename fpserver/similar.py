@@ -22,6 +22,7 @@ from fpserver.similarity.measures import Apart
 from fpserver.similarity.mix import Mix, usual
 from fpserver.similarity.scales import Scales
 from fpserver.similarity.transforms import turn
+from fpserver.stages import measured
 from fpserver.terms import SEGMENTS, Group, Moments, Sieve, Track, Vector
 
 MARGIN = 10  # neighbours more than asked for: some may be gone
@@ -93,14 +94,15 @@ async def like_clip(
     near, services = near_by.near, near_by.services
     choosing = _choosing(likeness, list(near.scales.groups))
     parts = frozenset({*choosing.mix.shares, *([SEGMENTS] if likeness.warped else [])})
-    description = await services.pool.run(
-        describe_clip,
-        path,
-        services.config.audio,
-        services.config.features,
-        parts,
-        timeout_s=services.config.audio.clip_timeout_s,
-    )
+    with measured("similar", "describe"):
+        description = await services.pool.run(
+            describe_clip,
+            path,
+            services.config.audio,
+            services.config.features,
+            parts,
+            timeout_s=services.config.audio.clip_timeout_s,
+        )
     embedded = await asyncio.to_thread(near.scales.embed, description.vectors)
     asked = Asked(embedded=embedded, choosing=choosing, moments=description.moments)
     return await _neighbours(near_by, near, asked, likeness, k=k, sieve=sieve)
@@ -130,19 +132,19 @@ async def _neighbours(
     n_candidates = k + MARGIN
     if likeness.warped:
         n_candidates = max(n_candidates, near_by.services.config.similarity.dtw_candidates)
-    candidates = await _candidates(near, asked.embedded, asked.choosing, k=n_candidates, sieve=sieve)
-    tracks = {
-        track_id: track
-        for track_id, track in (await near_by.services.tracks.get(candidates)).items()
-        if is_described(track)
-    }
-    if likeness.warped:
-        assert asked.moments is not None
-        return (await _warped(near_by.services, near.scales, asked.moments, tracks, likeness))[:k]
-    chosen = [track_id for track_id in candidates if track_id in tracks][:k]
-    theirs = await _held(near, chosen, likeness.mix)
-    others = [(tracks[track_id], theirs[track_id]) for track_id in chosen if track_id in theirs]
-    return await asyncio.to_thread(_compared, asked.embedded, others, near.scales, likeness.mix)
+    with measured("similar", "candidates"):
+        candidates = await _candidates(near, asked.embedded, asked.choosing, k=n_candidates, sieve=sieve)
+    with measured("similar", "tracks"):
+        records = await near_by.services.tracks.get(candidates)
+    tracks = {track_id: track for track_id, track in records.items() if is_described(track)}
+    with measured("similar", "compare"):
+        if likeness.warped:
+            assert asked.moments is not None
+            return (await _warped(near_by.services, near.scales, asked.moments, tracks, likeness))[:k]
+        chosen = [track_id for track_id in candidates if track_id in tracks][:k]
+        theirs = await _held(near, chosen, likeness.mix)
+        others = [(tracks[track_id], theirs[track_id]) for track_id in chosen if track_id in theirs]
+        return await asyncio.to_thread(_compared, asked.embedded, others, near.scales, likeness.mix)
 
 
 async def _held(near: Near, track_ids: Sequence[int], mix: Mix) -> dict[int, dict[Group, Vector]]:

@@ -22,6 +22,7 @@ from fpserver.recommend.reasons import Reason, Why, reasons
 from fpserver.recommend.shelf import Passes, Slots
 from fpserver.recommend.taste import Likings, likings
 from fpserver.similarity.mix import Mix
+from fpserver.stages import measured
 from fpserver.terms import KINDS, FeedbackKind, Group, History, Sieve, Track, TrackStatus, Vector
 from fpserver.thinking import think
 
@@ -107,11 +108,14 @@ async def suggest(desk: Desk, wish: Wish) -> Suggestions:
         InvalidRequest: the sieve has a field that there is none of.
     """
     ready, now = desk.ready, time.time()
-    history = _none() if wish.user is None else await desk.services.feedback.history(wish.user)
+    with measured("recommend", "history"):
+        history = _none() if wish.user is None else await desk.services.feedback.history(wish.user)
     usual = desk.services.config.recommend.max_per_artist
-    choice = await think(_chosen, ready, history, wish, now, usual)
+    with measured("recommend", "choose"):
+        choice = await think(_chosen, ready, history, wish, now, usual)
     named = {reason.because_of for each in choice.reasons for reason in each if reason.because_of}
-    tracks = await desk.services.tracks.get([*dict.fromkeys([*choice.track_ids, *sorted(named)])])
+    with measured("recommend", "tracks"):
+        tracks = await desk.services.tracks.get([*dict.fromkeys([*choice.track_ids, *sorted(named)])])
     return Suggestions(
         standing=choice.standing,
         n_liked=choice.n_liked,

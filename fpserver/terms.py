@@ -148,6 +148,7 @@ class IndexStats:
 
     n_postings: int
     used_memory_bytes: int  # of all the store's masters, whatever they hold
+    max_memory_bytes: int  # that they may use; 0: no limit is set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "fpserver"
 
 TERMS = {"terms", "errors", "config"}
-FOUNDATION = TERMS | {"metrics", "files", "log", "descriptors", "tables"}
+FOUNDATION = TERMS | {"metrics", "stages", "vitals", "files", "log", "descriptors", "tables"}
 PURE = {"fingerprint", "matching", "features"}
 EDGES = {"access", "audio", "index", "tracks", "store", "similarity", "recommend"}
 JOURNEYS = {
@@ -46,6 +46,8 @@ PLAN: dict[str, set[str]] = {
     "config": {"errors", "terms"},
     "descriptors": {"terms"},
     "metrics": set(),
+    "stages": {"metrics"},
+    "vitals": {"metrics"},
     "log": {"config", "errors"},
     "files": {"errors"},
     "tables": {"errors"},

@@ -3,8 +3,10 @@
 import argparse
 import asyncio
 
+from fpserver import metrics
 from fpserver.child import run_worker
 from fpserver.config import Config
+from fpserver.errors import ConfigInvalid
 
 
 def serve(arguments: argparse.Namespace, config: Config) -> int:
@@ -17,6 +19,18 @@ def serve(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def work(arguments: argparse.Namespace, config: Config) -> int:
-    """One worker, until SIGTERM."""
+    """One worker, until SIGTERM; its figures are its own to tell.
+
+    Raises:
+        ConfigInvalid: the address for them is taken, or not ours.
+    """
+    host, port = config.worker.metrics_host, config.worker.metrics_port
+    if port:
+        try:
+            metrics.serve(host, port)
+        except OSError as error:
+            raise ConfigInvalid(
+                f"worker.metrics_port is {port}: cannot listen at {host}: {error.strerror or error}"
+            ) from error
     asyncio.run(run_worker(config))
     return 0

@@ -214,9 +214,11 @@ class Index:
         names = [keys.n_postings(shard) for shard in range(self._config.n_shards)]
         calls = [Call(key=name, command=("GET", name)) for name in names]
         counts = await self._nodes.demand(calls, timeout_s=timeout_s)
+        used_bytes, max_bytes = await self._nodes.memory_bytes(timeout_s=timeout_s)
         return IndexStats(
             n_postings=sum(int(count or 0) for count in counts),
-            used_memory_bytes=await self._nodes.used_memory_bytes(timeout_s=timeout_s),
+            used_memory_bytes=used_bytes,
+            max_memory_bytes=max_bytes,
         )
 
     async def _read(self, calls: Sequence[Call]) -> list[Reply | StoreUnavailable]:

@@ -117,8 +117,8 @@ class Nodes:
         except STORE_ERRORS as error:
             raise StoreUnavailable(f"the store did not say what keys it has: {_said(error)}") from error
 
-    async def used_memory_bytes(self, *, timeout_s: float) -> int:
-        """Memory used by all masters.
+    async def memory_bytes(self, *, timeout_s: float) -> tuple[int, int]:
+        """(used, limit) of all masters together; a limit of 0: none is set.
 
         Raises:
             StoreUnavailable: one of them does not answer.
@@ -126,12 +126,14 @@ class Nodes:
         try:
             async with asyncio.timeout(timeout_s):
                 if isinstance(self._client, Redis):
-                    return int((await self._client.info("memory"))["used_memory"])
-                await self._client.initialize()
-                nodes = self._client.get_primaries()
-                ask = self._client.execute_command
-                infos = [await ask("INFO", "memory", target_nodes=node) for node in nodes]
-                return sum(int(info["used_memory"]) for info in infos)
+                    infos = [await self._client.info("memory")]
+                else:
+                    await self._client.initialize()
+                    nodes = self._client.get_primaries()
+                    ask = self._client.execute_command
+                    infos = [await ask("INFO", "memory", target_nodes=node) for node in nodes]
+                limits = [int(info["maxmemory"]) for info in infos]
+                return sum(int(info["used_memory"]) for info in infos), sum(limits) if all(limits) else 0
         except STORE_ERRORS as error:
             raise StoreUnavailable(f"the store did not say what memory it uses: {_said(error)}") from error
 

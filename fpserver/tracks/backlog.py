@@ -80,6 +80,11 @@ class Backlog:
         """Tracks waiting or claimed, by place."""
         return codec.counts(await call(self._client, "depth"))
 
+    async def workers(self) -> dict[str, int]:
+        """Workers that were heard of within `claim_idle_s`, by place: others have lost what they held."""
+        within_ms = round(self._config.claim_idle_s * 1000)
+        return codec.counts(await call(self._client, "workers", within_ms))
+
 
 def _claim(reply: Sequence[Any]) -> Claim:
     ticket, track_id, flat = reply

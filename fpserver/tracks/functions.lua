@@ -739,6 +739,22 @@ local function depth(keys)
   return flat
 end
 
+-- args: ms → flat list of place, consumers that were heard of within so long
+local function workers(keys, args)
+  local flat = {}
+  for _, place in ipairs(call('SMEMBERS', key(keys[1], 'places'))) do
+    local stream, n = key(keys[1], 'backlog', place), 0
+    if call('EXISTS', stream) == 1 then
+      for _, consumer in ipairs(call('XINFO', 'CONSUMERS', stream, GROUP)) do
+        if as_table(consumer).idle <= tonumber(args[1]) then n = n + 1 end
+      end
+    end
+    flat[#flat + 1] = place
+    flat[#flat + 1] = n
+  end
+  return flat
+end
+
 local function reads(name, callback)
   redis.register_function{function_name = name, callback = callback, flags = {'no-writes'}}
 end
@@ -774,3 +790,4 @@ reads('tracks_external_ids', external_ids)
 reads('tracks_counts', counts)
 reads('tracks_batch', batch)
 reads('tracks_depth', depth)
+reads('tracks_workers', workers)

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from fpserver import vitals
 from fpserver.config import Config
 from fpserver.desk import Desk
 from fpserver.following import Neighbourhood
@@ -94,6 +95,7 @@ async def _measure(door: Door) -> None:
     """Keep this process's pool figures fresh: whichever process is asked for metrics adds up all of them."""
     while True:
         door.measure_pool()
+        vitals.tell("web")
         await asyncio.sleep(MEASURE_S)
 
 

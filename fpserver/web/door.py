@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from fpserver import metrics
+from fpserver import metrics, vitals
 from fpserver.config import Config
 from fpserver.desk import Desk
 from fpserver.following import Neighbourhood
@@ -50,11 +50,15 @@ class Door:
             await asyncio.wait_for(self.idle.wait(), within_s)
 
     def measure_pool(self) -> None:
-        """Tell this process's share of the pool figures."""
+        """Tell this process's share of the figures of pool and places."""
         pool = self.services.pool
-        metrics.POOL_PROCESSES.set(pool.n_processes)
-        metrics.POOL_RUNNING.set(pool.n_running)
-        metrics.POOL_WAITING.set(pool.n_waiting)
+        vitals.tell_pool(
+            "web", n_processes=pool.n_processes, n_running=pool.n_running, n_waiting=pool.n_waiting
+        )
+        metrics.OPEN_REQUESTS.set(self.n_requests)
+        metrics.PLACES.set(self.places.n_at_once)
+        metrics.PLACES_TAKEN.set(self.places.n_taken)
+        metrics.PLACES_WAITING.set(self.places.n_waiting)
 
     def patience(self, *, total_s: float | None = None) -> Patience:
         """The time limits of one upload."""

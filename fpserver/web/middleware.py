@@ -12,10 +12,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from fpserver import metrics
 from fpserver.errors import FpserverError, InvalidRequest
+from fpserver.stages import collected
 from fpserver.web.access import PASS, mark
 from fpserver.web.answers import answer
 from fpserver.web.door import DOOR, REQUEST_ID
 from fpserver.web.errors import CLIENT_GONE, body_of, headers_of, http_sentence, status_of
+from fpserver.web.slow import tell_if_slow
 
 log = structlog.get_logger()
 
@@ -39,7 +41,8 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[REQUEST_ID] = given if _ID.fullmatch(given) else uuid.uuid4().hex
     start, status = perf_counter(), CLIENT_GONE
     named = structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID])
-    with named, request.app[DOOR].request():
+    door = request.app[DOOR]
+    with named, collected() as spent_s, door.request():
         try:
             response = await handler(request)
             status = response.status
@@ -48,6 +51,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
             seconds = perf_counter() - start
             route = route_of(request)
             metrics.REQUEST_SECONDS.labels(route, str(status)).observe(seconds)
+            tell_if_slow(route, status, seconds, spent_s, limit_s=door.config.log.slow_request_s)
             say = log.debug if route in QUIET else log.info
             say(
                 "web.request",

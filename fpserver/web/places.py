@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from fpserver.errors import Overloaded
+from fpserver.stages import measured
 
 PATIENCE_S = 3.0  # somebody has waited at every moment for so long: nobody waits from then on
 REMEMBERED_S = 2.0  # how far back the share of time counts in which all places were taken
@@ -51,6 +52,16 @@ class Places:
         """Who has a place, or waits for one."""
         return self._n_taken + len(self._waiting)
 
+    @property
+    def n_taken(self) -> int:
+        """Who has a place."""
+        return self._n_taken
+
+    @property
+    def n_waiting(self) -> int:
+        """Who waits for one."""
+        return len(self._waiting)
+
     def check(self) -> None:
         """Refuse who would be refused now; for before a body is read that nobody would look at.
 
@@ -73,11 +84,12 @@ class Places:
         Raises:
             Overloaded: there is no place, and no waiting for one.
         """
-        self.check()
-        if self._n_taken < self.n_at_once:
-            self._n_taken += 1
-        else:
-            await self._turn()
+        with measured("web", "place"):
+            self.check()
+            if self._n_taken < self.n_at_once:
+                self._n_taken += 1
+            else:
+                await self._turn()
         since = self._clock()
         try:
             yield

@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 from aiohttp import web
 
+from fpserver.stages import WAIT, noted
 from fpserver.web.answers import to_json
 from fpserver.web.media import EVENTS
 
@@ -40,7 +41,8 @@ def wanted(request: web.Request) -> bool:
 async def any_time(event: asyncio.Event, within_s: float) -> bool:
     """Wait for an event; False when it did not come in time."""
     try:
-        async with asyncio.timeout(within_s):
-            return await event.wait()
+        with noted(WAIT):
+            async with asyncio.timeout(within_s):
+                return await event.wait()
     except TimeoutError:
         return False

@@ -19,6 +19,7 @@ from aiohttp import StreamReader
 
 from fpserver.errors import AudioEmpty, AudioTooLarge, BodyTooLarge, Overloaded, UploadTimeout
 from fpserver.fingerprint.wire import HEAD_BYTES
+from fpserver.stages import UPLOAD, noted
 
 READ_BYTES = 2**16
 WRITE_BYTES = 2**20  # one hop into a thread per MiB, and none while a clip arrives
@@ -49,8 +50,9 @@ class Patience:
         """
         idle_until = asyncio.get_running_loop().time() + self._idle_s
         try:
-            async with asyncio.timeout_at(min(idle_until, self._deadline)):
-                return await piece
+            with noted(UPLOAD):
+                async with asyncio.timeout_at(min(idle_until, self._deadline)):
+                    return await piece
         except TimeoutError as error:
             if idle_until < self._deadline:
                 raise UploadTimeout(

@@ -72,15 +72,19 @@ class Describer:
 
     async def _walk(self, track: Track) -> None:
         """Describe a track; one whose description has not ended is taken up by somebody when the claim is old."""
+        with structlog.contextvars.bound_contextvars(track_id=track.track_id):
+            await self._walk_named(track)
+
+    async def _walk_named(self, track: Track) -> None:
         try:
             status = await describe(self._services, track, pool=self._pool)
-            log.info("describer.ended", track_id=track.track_id, status=status.value)
+            log.info("describer.ended", status=status.value)
         except StoreUnavailable:
             raise
         except FpserverError as error:
-            log.warning("describer.puts_back", track_id=track.track_id, reason=error.message)
+            log.warning("describer.puts_back", reason=error.message)
         except Exception as error:  # a fault of ours; it must not take the other lanes with it
-            log.exception("describer.fault", track_id=track.track_id)
+            log.exception("describer.fault")
             reason = FpserverError(f"track {track.track_id}: {type(error).__name__}: {error}")
             await self._services.undescribed.mark_undescribable(
                 track.track_id, DescriptionStatus.FAILED, reason

@@ -18,7 +18,7 @@ from itertools import chain, repeat
 
 import structlog
 
-from fpserver import duplicates, metrics
+from fpserver import duplicates, metrics, vitals
 from fpserver.errors import FpserverError, StoreUnavailable
 from fpserver.ingest import (
     MAY_PASS,
@@ -32,7 +32,7 @@ from fpserver.ingest import (
 from fpserver.keeping import AT_ONCE, Keeper
 from fpserver.learning import learn_if_grown
 from fpserver.services import Services
-from fpserver.terms import Claim
+from fpserver.terms import Claim, Track
 from fpserver.worker.describer import Describer
 from fpserver.worker.trainer import Trainer
 
@@ -140,20 +140,25 @@ class Worker:
         A claim is in hand only while its track has not ended: what is in hand at the drain is given back.
         """
         track = claim.track
+        with structlog.contextvars.bound_contextvars(track_id=track.track_id, **_batch_of(track)):
+            await self._walk_named(claim)
+
+    async def _walk_named(self, claim: Claim) -> None:
+        track = claim.track
         try:
             status = await index_track(self.services, track, keeper=self._keeper)
         except (*NOT_THE_RECORDINGS_FAULT, *MAY_PASS) as error:
-            log.warning("worker.puts_back", track_id=track.track_id, reason=error.message)
+            log.warning("worker.puts_back", reason=error.message)
             await _insist(lambda: self.services.backlog.retry(self.place, claim, now=time.time()))
             self.in_hand.pop(claim.ticket)
             return
         except Exception as error:  # a fault of ours; it must not take the other lanes with it
-            log.exception("worker.fault", track_id=track.track_id)
+            log.exception("worker.fault")
             await self._after_fault(claim, error)
             self.in_hand.pop(claim.ticket)
             return
         self.in_hand.pop(claim.ticket)
-        log.info("worker.ended", track_id=track.track_id, status=status.value)
+        log.info("worker.ended", status=status.value)
         await _insist(lambda: self.services.backlog.finish(self.place, claim.ticket))
 
     async def _after_fault(self, claim: Claim, error: Exception) -> None:
@@ -210,9 +215,10 @@ class Worker:
 
     async def _measure(self) -> None:
         pool = self.services.pool
-        metrics.POOL_PROCESSES.set(pool.n_processes)
-        metrics.POOL_RUNNING.set(pool.n_running)
-        metrics.POOL_WAITING.set(pool.n_waiting)
+        vitals.tell("worker")
+        vitals.tell_pool(
+            "worker", n_processes=pool.n_processes, n_running=pool.n_running, n_waiting=pool.n_waiting
+        )
         for status, n_tracks in (await self.services.tracks.counts()).items():
             metrics.TRACKS.labels(status.value).set(n_tracks)
         for place, n_tracks in (await self.services.backlog.depth()).items():
@@ -220,6 +226,12 @@ class Worker:
         stats = await self.services.index.stats()
         metrics.INDEX_POSTINGS.set(stats.n_postings)
         metrics.STORE_BYTES.set(stats.used_memory_bytes)
+        metrics.STORE_MAX_BYTES.set(stats.max_memory_bytes)
+
+
+def _batch_of(track: Track) -> dict[str, str]:
+    """What the log tells of a track beside its id."""
+    return {} if track.batch_id is None else {"batch_id": track.batch_id}
 
 
 async def _insist(do: Callable[[], Awaitable[object]]) -> None:

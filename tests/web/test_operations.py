@@ -50,7 +50,7 @@ async def test_a_store_that_is_away_is_a_503_with_a_time_to_try_again(
     assert int(response.headers["Retry-After"]) >= 1
 
 
-async def test_metrics_tell_the_catalogue_and_the_requests(web: Web) -> None:
+async def test_metrics_tell_the_catalogue_and_the_requests(web: Web, door: Door) -> None:
     await web.post("/v1/tracks", data=b"counted bytes")
     await web.get("/v1/tracks/999999")
     response = await web.get("/metrics")
@@ -59,7 +59,10 @@ async def test_metrics_tell_the_catalogue_and_the_requests(web: Web) -> None:
     assert response.headers["Content-Type"] == metrics.CONTENT_TYPE
     lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     assert float(lines['fpserver_tracks{status="queued"}']) >= 1
-    assert float(lines["fpserver_pool_processes"]) == 1
+    assert float(lines['fpserver_pool_processes{kind="web"}']) == 1
+    assert float(lines["fpserver_places"]) == door.places.n_at_once
+    assert float(lines["fpserver_open_requests"]) == 1  # this one
+    assert float(lines["fpserver_ready"]) == 1
     assert float(lines["fpserver_store_bytes"]) > 100_000
     assert "fpserver_index_postings" in lines
     assert any(name.startswith("fpserver_backlog_depth{place=") for name in lines)
@@ -74,6 +77,7 @@ async def test_metrics_are_told_while_the_store_is_away(web: Web, monkeypatch: p
     monkeypatch.setattr(Tracks, "counts", fails)
     response = await web.get("/metrics")
     assert response.status == 200 and "fpserver_request_seconds" in await response.text()
+    assert "fpserver_ready 0.0" in await response.text()
 
 
 async def test_a_path_that_nobody_serves_is_one_label(web: Web) -> None:

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import chain, repeat
 
+import structlog
 from aiohttp import BodyPartReader, web
 
 from fpserver import errors, metrics
 from fpserver.errors import InvalidRequest, TrackNotFound
+from fpserver.stages import WAIT, noted
 from fpserver.terms import ENDED, Metadata, Submitted, Track, TrackStatus
 from fpserver.web.adding import check_fingerprint, described, read_metadata, submit_upload
 from fpserver.web.answers import answer
@@ -28,6 +30,8 @@ from fpserver.web.schemas import (
     MetadataIn,
 )
 from fpserver.web.uploads import Patience, Upload, too_large
+
+log = structlog.get_logger()
 
 WAIT_STEPS_S = (0.05, 0.1, 0.2, 0.4)  # between two looks at a track that is waited for; then the last again
 UPLOAD_ERRORS = (
@@ -82,6 +86,7 @@ async def add(request: web.Request) -> web.StreamResponse:
     query = read_query(request, AddQuery)
     async with _file(request) as (upload, metadata):
         submitted = await submit_upload(door, upload, metadata, batch_id=None)
+    log.info("web.track_taken", track_id=submitted.track_id, duplicate=submitted.duplicate)
     track: Track | None = None
     if query.wait and not submitted.duplicate:
         track = await _ended(door, submitted.track_id)
@@ -121,7 +126,8 @@ async def _ended(door: Door, wanted: int) -> Track:
             raise TrackNotFound(f"track {wanted} was removed while it was waited for")
         if track.status in ENDED or door.closing.is_set() or time.monotonic() > give_up:
             return track
-        await asyncio.sleep(next(waits_s))
+        with noted(WAIT):
+            await asyncio.sleep(next(waits_s))
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
+import structlog
 from aiohttp import BodyPartReader, web
 
 from fpserver import errors, metrics
@@ -30,6 +31,8 @@ from fpserver.web.media import FINGERPRINT, FORM, NDJSON
 from fpserver.web.reading import decode, read_query, shown
 from fpserver.web.schemas import BatchAnswer, IngestQuery, ManifestLine, MetadataIn
 from fpserver.web.uploads import Patience
+
+log = structlog.get_logger()
 
 ITEM_ERRORS = (AudioEmpty, AudioTooLarge, BodyTooLarge, InvalidRequest, errors.SourceMissing)
 
@@ -99,6 +102,7 @@ async def take(request: web.Request) -> web.StreamResponse:
     if not bulk.n_items:
         raise InvalidRequest("body holds no items: there is nothing to take")
     batch = await door.services.tracks.batch(await bulk.batch_id())
+    log.info("web.batch_taken", batch_id=batch.batch_id, n_items=bulk.n_items)
     location = {"Location": f"/v1/ingest/{batch.batch_id}"}
     return answer(request, convert.batch(batch, now=time.time()), status=202, headers=location)
 

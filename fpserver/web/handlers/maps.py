@@ -12,6 +12,7 @@ from aiohttp import web
 from fpserver import errors, mapping
 from fpserver.errors import FpserverError, InvalidRequest
 from fpserver.mapping import Chosen, MapOptions, MapResult
+from fpserver.stages import measured
 from fpserver.thinking import think
 from fpserver.web import streams
 from fpserver.web.answers import answer, to_json
@@ -72,7 +73,8 @@ async def draw(request: web.Request) -> web.StreamResponse:
     asked = await read_document(
         request, MapRequest, door.patience(total_s=door.config.web.clip_upload_timeout_s)
     )
-    chosen = await _while_there(request, _choose(door, asked))
+    with measured("map", "choose"):
+        chosen = await _while_there(request, _choose(door, asked))
     if not streams.wanted(request):
         drawing = mapping.map_of(door.services, chosen.vectors, _options(asked), on_progress=_unheard)
         return await think(_answer, request, chosen, await _while_there(request, drawing))

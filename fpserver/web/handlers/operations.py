@@ -68,18 +68,30 @@ async def _refresh(door: Door) -> None:
     services = door.services
     door.measure_pool()
     try:
-        counts, depths, stats = await _in_time(
-            door, asyncio.gather(services.tracks.counts(), services.backlog.depth(), services.index.stats())
+        await _in_time(door, services.index.open(stamp(door.config.fingerprint)))
+        counts, depths, workers, stats = await _in_time(
+            door,
+            asyncio.gather(
+                services.tracks.counts(),
+                services.backlog.depth(),
+                services.backlog.workers(),
+                services.index.stats(),
+            ),
         )
     except FpserverError as error:
+        metrics.READY.set(0)
         log.warning("web.metrics_stale", reason=error.message)
         return
+    metrics.READY.set(1)
     for status in TrackStatus:
         metrics.TRACKS.labels(status.value).set(counts.get(status, 0))
     for place, depth in depths.items():
         metrics.BACKLOG_DEPTH.labels(place).set(depth)
+    for place, n_workers in workers.items():
+        metrics.WORKERS.labels(place).set(n_workers)
     metrics.INDEX_POSTINGS.set(stats.n_postings)
     metrics.STORE_BYTES.set(stats.used_memory_bytes)
+    metrics.STORE_MAX_BYTES.set(stats.max_memory_bytes)
 
 
 async def _in_time(door: Door, question: Awaitable[T]) -> T:
