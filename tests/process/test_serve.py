@@ -4,6 +4,7 @@ import http.client
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -35,10 +36,14 @@ def identify(address: str, clip: bytes) -> int:
         connection.close()
 
 
-def identifications(address: str) -> int:
+def figures(address: str) -> str:
     with urlopen(f"{address}/metrics", timeout=10) as response:
-        text = response.read().decode()
-    found = re.findall(r"^fpserver_identifications_total\{.*\} (\S+)$", text, flags=re.MULTILINE)
+        text: str = response.read().decode()
+    return text
+
+
+def identifications(address: str) -> int:
+    found = re.findall(r"^fpserver_identifications_total\{.*\} (\S+)$", figures(address), flags=re.MULTILINE)
     return round(sum(map(float, found)))
 
 
@@ -78,16 +83,23 @@ def test_a_worker_of_its_own_indexes_what_a_server_without_workers_takes(tmp_pat
     data_dir, music = tmp_path / "data", tmp_path / "music"
     music.mkdir()
     song_file(music, 3)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     with serving(data_dir, "--workers", "0") as server:
         assert server.children("worker") == []
         worker = subprocess.Popen(
             [sys.executable, "-m", "fpserver", "work", "--data", str(data_dir)],
-            env=os.environ | SETTINGS,
+            env=os.environ | SETTINGS | {"FPSERVER_WORKER__METRICS_PORT": str(port)},
             stderr=subprocess.DEVNULL,
         )
         try:
             ingest = [sys.executable, "-m", "fpserver", "ingest", str(music), "--server", server.address]
             assert subprocess.run(ingest, stdout=subprocess.DEVNULL, timeout=60, check=False).returncode == 0
+            assert 'fpserver_ingested_total{code="",status="indexed"} 1.0' in figures(
+                f"http://127.0.0.1:{port}"
+            )
+            assert re.search(r'^fpserver_workers\{place=".*"\} 1.0$', figures(server.address), re.MULTILINE)
         finally:
             worker.terminate()
             status = worker.wait(30)

@@ -51,6 +51,21 @@ async def test_a_place_sees_its_own_tracks_only(tracks: Tracks, backlog: Backlog
     assert await backlog.depth() == {"p{1}": 1, "q": 1}
 
 
+async def test_workers_are_counted_by_place_for_as_long_as_they_are_heard_of(
+    tracks: Tracks, backlog: Backlog
+) -> None:
+    assert await backlog.workers() == {}
+    await submit(tracks, "a")
+    assert await backlog.workers() == {PLACE: 0}
+    claim = await claimed(backlog, "busy")
+    await backlog.claim(PLACE, "idle", block_s=0)
+    assert await backlog.workers() == {PLACE: 2}
+    for _ in range(4):
+        await asyncio.sleep(IDLE_S / 3)
+        await backlog.renew(PLACE, "busy", [claim.ticket])
+    assert await backlog.workers() == {PLACE: 1}
+
+
 async def test_a_waiting_claim_wakes_when_a_track_comes(tracks: Tracks, backlog: Backlog) -> None:
     for name in ("the first of this place", "a later one"):
         waiting = asyncio.create_task(backlog.claim(PLACE, "w", block_s=5))

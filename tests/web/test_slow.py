@@ -130,6 +130,24 @@ async def test_every_word_during_a_request_has_its_id(
     assert {(line["event"], line["request_id"]) for line in lines} >= {("web.unexpected", "faulty")}
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_traceback_shows_where_and_never_what_variables_held(
+    form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        logs.configure(LogConfig(format=form))
+        try:
+            held = "kept " + "secret"
+            raise ZeroDivisionError(len(held))
+        except ZeroDivisionError:
+            structlog.get_logger().exception("web.unexpected")
+        told = capsys.readouterr().err
+    finally:
+        structlog.reset_defaults()
+    assert "ZeroDivisionError" in told and "test_slow.py" in told
+    assert "kept secret" not in told
+
+
 def test_a_line_of_json_has_the_id_and_one_line_only(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

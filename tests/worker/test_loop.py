@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
 from fpserver.audio.encode import encode
 from fpserver.config import RedisConfig
@@ -45,6 +47,27 @@ async def test_everything_in_the_backlog_ends_and_the_backlog_is_empty(
     assert [track.status for track in tracks.values()] == [TrackStatus.INDEXED] * 4 + [TrackStatus.FAILED]
     assert sum((await services.backlog.depth()).values()) == 0
     assert await postings_settled(services, n_landmarks(tracks)) == n_landmarks(tracks)
+
+
+async def test_every_word_about_a_track_says_which_and_of_what_batch(
+    services: Services, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.mp3"
+    bad.write_bytes(b"not a sound")
+    batch = await services.tracks.create_batch(now=1.0)
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        submitted = await submit_files(
+            services, [song_file(tmp_path, 1, duration_s=6.0), bad], batch_id=batch
+        )
+        async with working(services):
+            await ended(services, [each.track_id for each in submitted])
+    told = {(line["event"], line["track_id"], line["batch_id"]) for line in lines if "track_id" in line}
+    good, damaged = (each.track_id for each in submitted)
+    assert told >= {
+        ("worker.ended", good, batch),
+        ("worker.ended", damaged, batch),
+        ("ingest.failed", damaged, batch),
+    }
 
 
 async def test_what_comes_later_is_taken_too(services: Services, tmp_path: Path) -> None:
