@@ -5,6 +5,7 @@ and holds one file per process and kind; `exposition()` adds them up. Without it
 """
 
 import os
+from itertools import product
 
 from prometheus_client import REGISTRY as OWN_REGISTRY
 from prometheus_client import (
@@ -166,6 +167,12 @@ PROCESS_OPEN_FDS = Gauge(
 PROCESS_MAX_FDS = Gauge(
     "fpserver_process_max_fds", "Descriptors that a process may open", ["kind"], multiprocess_mode="livemin"
 )
+
+# What happens seldom is there from the start: of a counter that begins with its first event, nobody sees a rise.
+for _status in ("done", "failed"):
+    TRAINED.labels(_status)
+for _outcome, _degraded in product(("match", "no_match"), ("true", "false")):
+    IDENTIFICATIONS.labels(_outcome, _degraded)
 
 
 def serve(host: str, port: int) -> None:

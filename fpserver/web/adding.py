@@ -9,6 +9,7 @@ from fpserver import ingest
 from fpserver.errors import AudioError, FingerprintInvalid
 from fpserver.fingerprint import wire
 from fpserver.hearing import tags_of
+from fpserver.stages import noted
 from fpserver.terms import Metadata, Submitted
 from fpserver.web.door import Door
 from fpserver.web.forms import MAX_METADATA_BYTES
@@ -27,9 +28,10 @@ async def submit_upload(door: Door, upload: Upload, metadata: Metadata, *, batch
     """
     source = await asyncio.to_thread(upload.keep)
     try:
-        (submitted,) = await ingest.submit(
-            door.services, [(source, upload.sha256, metadata)], batch_id=batch_id
-        )
+        with noted("tracks"):
+            (submitted,) = await ingest.submit(
+                door.services, [(source, upload.sha256, metadata)], batch_id=batch_id
+            )
     except BaseException:
         await asyncio.to_thread(upload.drop)
         raise
@@ -51,7 +53,8 @@ async def read_metadata(chunks: AsyncIterator[bytes]) -> MetadataIn:
 async def described(door: Door, path: Path, name: str | None, given: MetadataIn) -> Metadata:
     """What a recording is called: as given, else as its tags say, else by its file's name."""
     try:
-        tags = await door.services.pool.run(tags_of, path, title_of(name) or "", timeout_s=TAGS_TIMEOUT_S)
+        with noted("tags"):
+            tags = await door.services.pool.run(tags_of, path, title_of(name) or "", timeout_s=TAGS_TIMEOUT_S)
     except AudioError:  # tags that hang or kill their reader are none
         tags = Metadata(title=title_of(name))
     return given.as_term(otherwise=tags)

@@ -95,7 +95,7 @@ async def _measure(door: Door) -> None:
     """Keep this process's pool figures fresh: whichever process is asked for metrics adds up all of them."""
     while True:
         door.measure_pool()
-        vitals.tell("web")
+        await asyncio.to_thread(vitals.tell, "web")
         await asyncio.sleep(MEASURE_S)
 
 

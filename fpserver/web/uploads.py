@@ -87,6 +87,7 @@ class Upload:
         self.path = path
         self.n_bytes = 0
         self.head = b""  # its first HEAD_BYTES
+        self.whole_at = 0.0  # moment of its last byte, by time.perf_counter
         self._digest = hashlib.sha256()
         self._file: BinaryIO | None = None
 
@@ -178,6 +179,7 @@ class Spool:
                     waiting.clear()
             if not upload.n_bytes:
                 raise AudioEmpty(f"{what} is empty: 0 bytes")
+            upload.whole_at = time.perf_counter()
             await _write(upload, bytes(waiting), last=True)
         finally:
             self._n_waiting -= len(waiting)
@@ -210,7 +212,8 @@ async def _write(upload: Upload, data: bytes, *, last: bool = False) -> None:
             upload.close()
 
     try:
-        await asyncio.to_thread(write)
+        with noted("spool"):
+            await asyncio.to_thread(write)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
             raise Overloaded(f"spool {upload.path.parent} takes no more: {error.strerror}") from error

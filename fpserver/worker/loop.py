@@ -215,7 +215,7 @@ class Worker:
 
     async def _measure(self) -> None:
         pool = self.services.pool
-        vitals.tell("worker")
+        await asyncio.to_thread(vitals.tell, "worker")
         vitals.tell_pool(
             "worker", n_processes=pool.n_processes, n_running=pool.n_running, n_waiting=pool.n_waiting
         )

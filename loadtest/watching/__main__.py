@@ -2,11 +2,11 @@
 
     python -m loadtest.watching
 
-A server (embedded store, one web process, one worker) is asked everything, in rounds, while Prometheus with the rules
-of deploy/prometheus asks it and the exporter of its store every 2 s. Then each expression of each panel, and each rule,
-must have figures: not nothing, and not only NaN. Of an alert, which is silent when all is well, every series that it
-looks at must be there. Debian's prometheus and prometheus-redis-exporter must be installed. Writes watching.md and
-.json to loadtest/results/; not 0 when something has no data.
+A server (embedded store, one web process, one worker, keys asked for) is asked everything, in rounds, while
+Prometheus with the rules of deploy/prometheus asks it and the exporter of its store every 2 s. Then each expression of
+each panel, and each rule, must have figures: not nothing, and not only NaN. Of an alert, which is silent when all is
+well, every series that it looks at must be there. Debian's prometheus and prometheus-redis-exporter must be installed.
+Writes watching.md and .json to loadtest/results/; not 0 when something has no data.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from loadtest.server import Server, serving
 from loadtest.watching.dashboards import DASHBOARDS
 from loadtest.watching.prometheus import SCRAPE_S, Prometheus, missing_tools, watching
 from loadtest.watching.rules import FOLDER, read, selectors
-from loadtest.watching.traffic import SETTINGS, Traffic
+from loadtest.watching.traffic import SETTINGS, Traffic, made_key
 
 MIN_ROUNDS, MAX_ROUNDS = 3, 10
 RATE_INTERVAL = "1m"  # what Grafana puts in the place of $__rate_interval here
@@ -47,8 +47,15 @@ def main() -> int:
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="fpserver-watching-") as name:
         data_dir = Path(name) / "data"
+        keys = {
+            "asks": made_key(data_dir, "asks", "--scope", "admin", "--rate", "1000", "--burst", "1000"),
+            "asks too much": made_key(
+                data_dir, "slow", "--scope", "ingest", "--rate", "0.01", "--burst", "1"
+            ),
+            "watches": made_key(data_dir, "prometheus", "--scope", "metrics"),
+        }
         with serving(data_dir, settings=SETTINGS) as server:
-            found = _walk(server, Path(name), shared_url(RedisConfig(data_dir=str(data_dir))))
+            found = _walk(server, Path(name), keys, shared_url(RedisConfig(data_dir=str(data_dir))))
         found["log"] = _of_log(data_dir / "server.log")
     found = {"setting": report.machine(), "seconds": round(time.perf_counter() - begin), **found}
     report.write("watching", found, _page(found))
@@ -59,10 +66,12 @@ def main() -> int:
     return 1 if silent or bad_lines or not found["log"]["n_slow"] else 0
 
 
-def _walk(server: Server, folder: Path, store_url: str) -> dict[str, Any]:
-    traffic = Traffic(server.address, folder)
+def _walk(server: Server, folder: Path, keys: dict[str, str], store_url: str) -> dict[str, Any]:
+    traffic = Traffic(server.address, folder, key=keys["asks"], slow_key=keys["asks too much"])
     asyncio.run(traffic.settle_in())
-    with watching(folder / "prometheus", server=server.address, store_url=store_url) as prometheus:
+    with watching(
+        folder / "prometheus", server=server.address, key=keys["watches"], store_url=store_url
+    ) as prometheus:
         for number in range(MAX_ROUNDS):
             asyncio.run(traffic.round(number))
             time.sleep(3 * SCRAPE_S)

@@ -65,12 +65,13 @@ def missing_tools() -> list[str]:
 
 
 @contextmanager
-def watching(folder: Path, *, server: str, store_url: str) -> Iterator[Prometheus]:
-    """Prometheus asking a server and the exporter of its store; both end with the context."""
+def watching(folder: Path, *, server: str, key: str, store_url: str) -> Iterator[Prometheus]:
+    """Prometheus asking a server, with a key, and the exporter of its store; both end with the context."""
     exporter, own = (f"127.0.0.1:{port}" for port in _free_ports(2))
     _configure(
         folder, server=urllib.parse.urlsplit(server).netloc, store_url=store_url, exporter=exporter, own=own
     )
+    (folder / "token").write_text(f"{key}\n", encoding="utf-8")
     with ExitStack() as stack:
         stack.enter_context(
             _running(
@@ -108,7 +109,6 @@ def _configure(folder: Path, *, server: str, store_url: str, exporter: str, own:
             raise RuntimeError(f"prometheus.yml no longer says {there!r}")
         text = text.replace(there, here)
     (folder / "prometheus.yml").write_text(text, encoding="utf-8")
-    (folder / "token").write_text("none is needed on loopback\n", encoding="utf-8")
     targets: dict[str, list[str]] = {
         "fpserver": [server],
         "store": [store_url],

@@ -27,7 +27,9 @@ N_BROKEN = 3
 USERS = ("anna", "ben", "cleo")
 KINDS = ("play", "like", "skip", "dislike")
 SETTINGS = {
-    "FPSERVER_WEB__MAX_WAITING_CLIPS": "4",
+    "FPSERVER_ACCESS__REQUIRED": "true",
+    "FPSERVER_WEB__PLACES": "2",
+    "FPSERVER_WEB__MAX_WAITING": "3",
     "FPSERVER_RECOMMEND__TRAIN_EVERY_S": "0",
     "FPSERVER_LOG__FORMAT": "json",
     "FPSERVER_LOG__SLOW_REQUEST_S": "0.2",
@@ -37,18 +39,22 @@ SETTINGS = {
 class Traffic:
     """Somebody who asks everything of one server."""
 
-    def __init__(self, address: str, folder: Path) -> None:
+    def __init__(self, address: str, folder: Path, *, key: str, slow_key: str) -> None:
         self._address = address
+        self._key = key
+        self._headers = _shown(key)
+        nobody: dict[str, str] = {}
+        self._refused = (_shown(slow_key), _shown("fps_nobody"), nobody)
         self._folder = folder
         self.counts: dict[str, int] = {}  # answers by route and status
 
     async def settle_in(self) -> None:
         """The first tracks, until they are indexed, described and can be compared."""
         await self._add(range(N_SONGS))
-        async with Client(self._address) as client:
+        async with Client(self._address, key=self._key) as client:
             while (await client.tracks(status="indexed", limit=200))["tracks"][N_SONGS - 1 :] == []:  # noqa: ASYNC110 – another process, no event of ours
                 await asyncio.sleep(0.5)
-        async with aiohttp.ClientSession(self._address) as session:
+        async with aiohttp.ClientSession(self._address, headers=self._headers) as session:
             for path in ("/v1/tracks/1/similar", "/v1/users/anna/recommendations"):
                 while (await session.get(path)).status != 200:  # noqa: ASYNC110 – another process, no event of ours
                     await asyncio.sleep(0.5)
@@ -57,7 +63,7 @@ class Traffic:
         """One of everything."""
         await self._add([N_SONGS + number])
         await self._break(number)
-        async with aiohttp.ClientSession(self._address) as session:
+        async with aiohttp.ClientSession(self._address, headers=self._headers) as session:
             await self._identify(session, number)
             await self._compare(session)
             await self._taste(session, number)
@@ -70,6 +76,10 @@ class Traffic:
                 "/v1/recommendations/model",
             ):
                 await self._note("GET", path, await session.get(path))
+        for headers in self._refused:
+            async with aiohttp.ClientSession(self._address, headers=headers) as session:
+                for _ in range(2):
+                    await self._note("GET", "/v1/tracks", await session.get("/v1/tracks"))
 
     async def _add(self, seeds: Any) -> None:
         files = []
@@ -78,13 +88,13 @@ class Traffic:
             path.write_bytes(encode(song(seed, SONG_S, RATE_HZ), RATE_HZ, bitrate=64_000))
             name, artist = title(seed)
             files.append((path, path.name, Metadata(title=name, artist=artist)))
-        async with Client(self._address) as client:
+        async with Client(self._address, key=self._key) as client:
             await client.ingest(files)
 
     async def _break(self, number: int) -> None:
         """Files that cannot be indexed, and a fingerprint that cannot be described."""
         rng = np.random.default_rng(number)
-        async with Client(self._address) as client:
+        async with Client(self._address, key=self._key) as client:
             files = []
             for i in range(N_BROKEN):
                 path = self._folder / f"broken{number}-{i}.mp3"
@@ -96,7 +106,7 @@ class Traffic:
         known = self._folder / f"known{number}.mp3"
         known.write_bytes(encode(song(500 + number, SONG_S, RATE_HZ), RATE_HZ, bitrate=64_000))
         body = await asyncio.to_thread(_fingerprint_of, known)
-        async with aiohttp.ClientSession(self._address) as session:
+        async with aiohttp.ClientSession(self._address, headers=self._headers) as session:
             await self._post(session, "/v1/ingest", data=body, headers={"Content-Type": FINGERPRINT})
 
     async def _identify(self, session: aiohttp.ClientSession, number: int) -> None:
@@ -150,6 +160,16 @@ class Traffic:
         await response.read()
         what = f"{method} {path} {response.status}"
         self.counts[what] = self.counts.get(what, 0) + 1
+
+
+def _shown(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def made_key(data_dir: Path, name: str, *arguments: str) -> str:
+    """A key for a server of this data folder, which need not run."""
+    command = [sys.executable, "-m", "fpserver", "keys", "create", name, "--data", str(data_dir), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _fingerprint_of(path: Path) -> bytes:

@@ -1,8 +1,10 @@
 """Clips in, matches out."""
 
+from time import perf_counter
+
 from aiohttp import web
 
-from fpserver import errors
+from fpserver import errors, metrics
 from fpserver.identify import IdentifyOptions, identify_file
 from fpserver.web import convert
 from fpserver.web.answers import answer
@@ -50,5 +52,6 @@ async def identify(request: web.Request) -> web.StreamResponse:
     )
     async with received_clip(request) as clip:
         found = await identify_file(door.services, clip.path, options)
+        metrics.IDENTIFY_SECONDS.observe(perf_counter() - clip.whole_at)
     document = convert.identification(found, request_id=request[REQUEST_ID], explain=query.explain)
     return answer(request, document)

@@ -68,10 +68,10 @@ async def _refresh(door: Door) -> None:
     services = door.services
     door.measure_pool()
     try:
-        await _in_time(door, services.index.open(stamp(door.config.fingerprint)))
-        counts, depths, workers, stats = await _in_time(
+        _, counts, depths, workers, stats = await _in_time(
             door,
             asyncio.gather(
+                services.index.open(stamp(door.config.fingerprint)),
                 services.tracks.counts(),
                 services.backlog.depth(),
                 services.backlog.workers(),

@@ -101,7 +101,10 @@ PAGE = Dashboard(
                     title="Slowest hundredth of each stage",
                     text="The stage that jumps when clips get slow is the one to look at.",
                     unit="s",
-                    queries={"{{stage}}": 'fpserver:stage_seconds:p99_5m{journey="identify"}'},
+                    queries={
+                        "{{stage}}": 'fpserver:stage_seconds:p99_5m{journey="identify"}',
+                        "waiting for a place": 'fpserver:stage_seconds:p99_5m{journey="web",stage="place"}',
+                    },
                 ),
                 Panel(
                     title="Decoding processes",
@@ -114,12 +117,13 @@ PAGE = Dashboard(
                     },
                 ),
                 Panel(
-                    title="Places for clips",
-                    text="Clips in hand against places. With all taken, clips are refused as overloaded.",
+                    title="Places",
+                    text="For questions that take computing. Where some wait all the time, others are refused.",
                     unit="short",
                     queries={
-                        "in hand": "sum(fpserver_clips_in_hand)",
-                        "places": "sum(fpserver_clip_places)",
+                        "taken": "sum(fpserver_places_taken)",
+                        "there": "sum(fpserver_places)",
+                        "waiting": "sum(fpserver_places_waiting)",
                     },
                 ),
             ],

@@ -110,12 +110,12 @@ PAGE = Dashboard(
                 ),
                 Panel(
                     title="Requests in hand",
-                    text="What is being answered now; clips against the places there are for them.",
+                    text="What is being answered now, of all kinds; and those that take computing.",
                     unit="short",
                     queries={
                         "requests": "sum(fpserver_open_requests)",
-                        "clips": "sum(fpserver_clips_in_hand)",
-                        "places for clips": "sum(fpserver_clip_places)",
+                        "in places": "sum(fpserver_places_taken)",
+                        "waiting for a place": "sum(fpserver_places_waiting)",
                     },
                 ),
             ],
