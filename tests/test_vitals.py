@@ -31,6 +31,12 @@ def test_memory_descriptors_and_age_are_those_of_this_process() -> None:
     assert 0 <= age <= age_s(os.getpid()) + 1
 
 
+def test_what_happens_seldom_is_there_before_it_happens() -> None:
+    told = metrics.exposition().decode()
+    assert 'fpserver_trained_total{status="failed"}' in told
+    assert 'fpserver_identifications_total{degraded="true",outcome="match"}' in told
+
+
 def test_the_version_is_told() -> None:
     vitals.tell("web")
     assert f'fpserver_build_info{{version="{vitals.VERSION}"}} 1.0' in metrics.exposition().decode()

@@ -4,6 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
+from redis.asyncio import RedisCluster
 
 from fpserver.errors import AudioTooLong, Conflict, ForeignIndex, InvalidRequest
 from fpserver.index import keys, rewriting, store
@@ -342,8 +343,17 @@ class TestIndex:
             await index.add(1, one_hash(1, [2**20]))
         assert await index.peaks([1]) == {}
 
-    async def test_memory_is_told(self, index: Index) -> None:
-        assert (await index.stats()).used_memory_bytes > 100_000
+    async def test_memory_and_its_limit_are_told(self, index: Index, shape: tuple[Client, int]) -> None:
+        stats = await index.stats()
+        assert stats.used_memory_bytes > 100_000 and stats.max_memory_bytes == 0, "no limit is set"
+        client = shape[0]
+        everywhere = {"target_nodes": RedisCluster.PRIMARIES} if isinstance(client, RedisCluster) else {}
+        n_masters = len(client.get_primaries()) if isinstance(client, RedisCluster) else 1
+        try:
+            await client.execute_command("CONFIG SET", "maxmemory", 2**32, **everywhere)
+            assert (await index.stats()).max_memory_bytes == n_masters * 2**32
+        finally:
+            await client.execute_command("CONFIG SET", "maxmemory", 0, **everywhere)
 
 
 class TestStamp:

@@ -104,11 +104,10 @@ def test_codes_and_statuses_that_are_named_exist() -> None:
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, FpserverError)
     ]
     codes = {kind.code for kind in kinds} | set(HTTP_CODES.values())
-    soon = {"rate_limited", "quota_exceeded", "unauthenticated", "scope_missing"}  # of API keys
     for what, expr in expressions():
         for selector in selectors(expr):
             for code in selector.matchers.get("code", "").split("|"):
-                assert not code or any(re.fullmatch(code, each) for each in codes | soon), (what, code)
+                assert not code or any(re.fullmatch(code, each) for each in codes), (what, code)
             if selector.name == "fpserver_tracks":
                 assert set(selector.matchers["status"].split("|") if selector.matchers else ()) <= set(
                     TrackStatus

@@ -61,6 +61,8 @@ def test_processes_on_one_port_add_up_their_metrics_and_a_dead_one_is_replaced(
         )
         assert identify(server.address, clip) == 200
         assert identifications(server.address) == 7, "what a dead process has counted stays counted"
+        two = 'fpserver_processes{kind="web"} 2.0'
+        assert wait_until(lambda: two in figures(server.address), within_s=10), "who lives is counted alone"
         assert server.stop() == 0
 
 
