@@ -5,7 +5,7 @@ the store holds of them, so that a place is judged by the whole clip and not by 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, isfinite
 from pathlib import Path
@@ -18,7 +18,8 @@ from fpserver.errors import InvalidRequest, NotDescribed
 from fpserver.following import Near, Neighbourhood, is_described
 from fpserver.similarity.engines.engine import Found
 from fpserver.similarity.moments import Hit, candidates, hits
-from fpserver.terms import MOMENT_HOP_S, MOMENT_S, SEGMENTS, Sieve, Track, Vectors
+from fpserver.stages import measured
+from fpserver.terms import MOMENT_HOP_S, MOMENT_S, SEGMENTS, Moments, Sieve, Track, Vectors
 
 MAX_ASKED = 64  # moments of a clip whose nearest vectors are sought, evenly spread over it
 N_NEAREST = 200  # of each
@@ -42,9 +43,10 @@ async def like_clip(near_by: Neighbourhood, path: Path, *, limit: int, sieve: Si
         StoreUnavailable: the store or the engine does not answer.
     """
     near, config = _with_segments(near_by), near_by.services.config
-    shifts_s, timbres = await near_by.services.pool.run(
-        describe_shifted, path, config.audio, timeout_s=config.audio.clip_timeout_s
-    )
+    with measured("segments", "describe"):
+        shifts_s, timbres = await near_by.services.pool.run(
+            describe_shifted, path, config.audio, timeout_s=config.audio.clip_timeout_s
+        )
     clip = [near.scales.embed_moments(timbre) for timbre in timbres]
     return await _places(near_by, near, clip, shifts_s, limit=limit, sieve=sieve)
 
@@ -92,20 +94,21 @@ async def _places(
     without: tuple[int, float, float] | None = None,
 ) -> list[Place]:
     services = near_by.services
-    found = await _nearest(near, clip, sieve)
-    likely = await asyncio.to_thread(candidates, found)
-    tracks = {
-        track_id: track
-        for track_id, track in (await services.tracks.get(likely)).items()
-        if is_described(track)
-    }
-    moments = await services.descriptions.moments(list(tracks))
+    with measured("segments", "candidates"):
+        found = await _nearest(near, clip, sieve)
+        likely = await asyncio.to_thread(candidates, found)
+    with measured("segments", "tracks"):
+        records = await services.tracks.get(likely)
+    tracks = {track_id: track for track_id, track in records.items() if is_described(track)}
 
-    def compare() -> list[Hit]:
+    def compare(moments: Mapping[int, Moments]) -> list[Hit]:
         theirs = {track_id: near.scales.embed_moments(each.timbre) for track_id, each in moments.items()}
         return hits(clip, theirs, shifts_s=shifts_s, scales=near.scales, limit=limit, without=without)
 
-    return [Place(track=tracks[hit.track_id], hit=hit) for hit in await asyncio.to_thread(compare)]
+    with measured("segments", "compare"):
+        moments = await services.descriptions.moments(list(tracks))
+        best = await asyncio.to_thread(compare, moments)
+    return [Place(track=tracks[hit.track_id], hit=hit) for hit in best]
 
 
 async def _nearest(near: Near, clip: Sequence[Vectors], sieve: Sieve) -> list[list[Found]]:

@@ -23,9 +23,11 @@ PAGE = Dashboard(
                 ),
                 Panel(
                     title="Slowest hundredth of each stage",
-                    text="Of neighbours of a track or a clip; `describe` is for clips alone.",
+                    text="Of neighbours and segments; `describe` is for clips alone.",
                     unit="s",
-                    queries={"{{stage}}": 'fpserver:stage_seconds:p99_5m{journey="similar"}'},
+                    queries={
+                        "{{journey}} {{stage}}": 'fpserver:stage_seconds:p99_5m{journey=~"similar|segments"}'
+                    },
                 ),
                 Panel(
                     title="Time of a map",
