@@ -29,7 +29,7 @@ from loadtest.watching.rules import FOLDER, read, selectors
 from loadtest.watching.traffic import SETTINGS, Traffic, made_key
 
 MIN_ROUNDS, MAX_ROUNDS = 3, 10
-RATE_INTERVAL = "1m"  # what Grafana puts in the place of $__rate_interval here
+RATE_INTERVAL = "5m"  # what Grafana puts in the place of $__rate_interval here
 ELSEWHERE = frozenset(
     {"redis_cluster_state", "redis_master_link_up"}
 )  # only nodes of a Cluster tell of these
