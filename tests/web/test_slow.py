@@ -49,9 +49,8 @@ async def test_an_identification_says_what_every_stage_took(
     assert (line["route"], line["status"], line["log_level"]) == ("/v1/identify", 200, "warning")
     assert line["request_id"] == response.headers["X-Request-Id"]
     assert {UPLOAD, "pool", "audio", "fingerprint", "index", "matching"} <= set(line["stages_s"])
-    timed_s = sum((await response.json())["timings_ms"].values()) / 1000
-    ours_s = sum(seconds for stage, seconds in line["stages_s"].items() if stage != UPLOAD)
-    assert ours_s == pytest.approx(timed_s, abs=0.01)
+    for stage, ms in (await response.json())["timings_ms"].items():
+        assert line["stages_s"][stage] == pytest.approx(ms / 1000, abs=0.002), stage
     assert 0 <= line["other_s"] <= line["seconds"]
 
 
@@ -88,7 +87,7 @@ async def test_a_client_that_sends_slowly_is_not_our_slowness(
     with limit(door, 0.2, monkeypatch), heard() as lines:
         await web.post("/v1/tracks/known", data=body(), headers={"Content-Type": "application/json"})
     assert [line["event"] for line in lines] == ["web.request"]
-    assert lines[0]["ms"] >= 300
+    assert lines[0]["ms"] >= 250
 
 
 async def test_with_a_limit_of_0_none_is_told(
