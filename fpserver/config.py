@@ -182,6 +182,7 @@ class WebConfig(Section, frozen=True):
     max_batch_files: Positive = 10_000
     manifest_roots: list[str] = []  # folders that manifest paths may name
     origins: list[str] = []  # of web pages elsewhere that may ask, as https://example.org
+    leave_s: Annotated[float, Meta(ge=0)] = 0.0  # on stop: how long load balancers have to notice
     drain_s: Seconds = 10.0
 
 

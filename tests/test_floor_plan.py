@@ -110,7 +110,10 @@ PLAN: dict[str, set[str]] = {
     "bulk": FOUNDATION | JOURNEYS | {"services", "tracks", "audio", "web", "worker"},
     "demo": FOUNDATION | {"audio", "dsp_pool", "bulk", "web", "run_folder", "words"},
     "child": FOUNDATION | {"services", "web", "worker"},
-    "supervisor": FOUNDATION | {"child", "dsp_child", "run_folder", "store", "web"},
+    "notify": set(),
+    "reloading": {"config", "errors"},
+    "nursery": FOUNDATION | {"child", "dsp_child", "notify", "web"},
+    "supervisor": FOUNDATION | {"notify", "nursery", "reloading", "run_folder", "store", "web"},
     "cli": FOUNDATION
     | JOURNEYS
     | PURE

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 
 from fpserver.child import run_worker
+from fpserver.cli.arguments import settings
 from fpserver.config import Config
 
 
@@ -11,9 +12,16 @@ def serve(arguments: argparse.Namespace, config: Config) -> int:
     """Web processes, a worker and the store, until SIGTERM."""
     from fpserver.supervisor import serve as supervise  # noqa: PLC0415 – `work` needs no web client
 
-    if arguments.workers:
-        config = config.with_values(worker={"processes": arguments.workers})
-    return asyncio.run(supervise(config, with_worker=arguments.workers != 0))
+    def with_workers(config: Config) -> Config:
+        return config.with_values(worker={"processes": arguments.workers}) if arguments.workers else config
+
+    return asyncio.run(
+        supervise(
+            with_workers(config),
+            with_worker=arguments.workers != 0,
+            read_again=lambda: with_workers(settings(arguments)),
+        )
+    )
 
 
 def work(arguments: argparse.Namespace, config: Config) -> int:
