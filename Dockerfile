@@ -14,7 +14,7 @@ RUN /opt/build/bin/python -m hatchling build -t wheel \
     && find /opt/fpserver -type d -name tests -prune -exec rm -r {} +
 
 FROM python:3.11-slim-bookworm
-RUN useradd --no-create-home --home-dir /data --uid 10001 fpserver && install -d -o fpserver -g fpserver /data
+RUN useradd --no-create-home --home-dir /data --uid 10001 fpserver && install -d -o fpserver -g fpserver /data /data/spool
 COPY --from=build /opt/fpserver /opt/fpserver
 COPY config.toml /etc/fpserver/config.toml
 ENV PATH=/opt/fpserver/bin:$PATH \

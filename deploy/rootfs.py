@@ -1,11 +1,12 @@
 """Run the Dockerfile's own steps where there is no Docker engine, and use what comes of it.
 
-    python3 deploy/rootfs.py [--work DIR] [--keep]
+    python3 deploy/rootfs.py [--work DIR] [--keep] [--mount DIR]
 
 As root on Debian, with mmdebstrap. Each stage begins with a fresh Debian 12 root that stands for the base image: its
 python3.11 under the names that the image has for it. The steps are read from the Dockerfile: FROM, WORKDIR, COPY,
 RUN, USER, ENV, HEALTHCHECK, ENTRYPOINT and CMD mean here what they mean there, and any other stops this script.
-Sources and settings of apt and pip are those of this machine, and are in none of the copied files.
+Sources and settings of apt and pip are those of this machine; folders that they need are named with --mount, and are
+there while a step runs.
 
 Then the last stage is tried as a container would run it: as its user, read-only but for /tmp and the volume, in process
 and network namespaces of its own; a track is taken in and a clip of it identified. Sizes and times are printed; the
@@ -41,6 +42,7 @@ WHERE_FROM = (
     "default-timeout",
 )  # of pip
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE")
+MOUNTS: list[str] = []
 TRY = Path(__file__).with_name("rootfs_try.py")
 
 
@@ -65,7 +67,9 @@ def main() -> int:
     )
     parser.add_argument("--work", type=Path, help="where the roots lie; some 3 GB")
     parser.add_argument("--keep", action="store_true", help="leave them there")
+    parser.add_argument("--mount", action="append", default=[], help="a folder that the package index needs")
     args = parser.parse_args()
+    MOUNTS.extend(args.mount)
     if os.geteuid() or not shutil.which("mmdebstrap"):
         sys.exit("rootfs.py: needs root and mmdebstrap (Debian: apt install mmdebstrap)")
     work = Path(tempfile.mkdtemp(prefix="fpserver-rootfs-", dir=args.work))
@@ -123,7 +127,7 @@ def step_run(stage: Stage, rest: str, _stages: dict[str, Stage]) -> None:
     """RUN: in the root, with this machine's settings of pip, and its network."""
     pip = pip_environment()
     files = [word.removeprefix("file://") for value in pip.values() for word in value.split()]
-    with as_mounted(stage, [path for path in files if path.startswith("/")]):
+    with as_mounted(stage, [*MOUNTS, *(path for path in files if path.startswith("/"))]):
         run(inside(stage, ["/bin/sh", "-c", rest], network=True), env=stage.environment | pip)
 
 
@@ -134,7 +138,7 @@ def step_copy(stage: Stage, rest: str, stages: dict[str, Stage]) -> None:
     if words[0].startswith("--from="):
         source = stages[words.pop(0).removeprefix("--from=")].root
     *paths, target = words
-    place = stage.root / os.path.join(stage.folder, target).lstrip("/")
+    place = stage.root / str(Path(stage.folder) / target).lstrip("/")
     into = target.endswith("/") or len(paths) > 1
     for path in paths:
         taken = source / path.lstrip("/")
@@ -198,6 +202,7 @@ def try_out(stage: Stage) -> int:
         shutil.copy(TRY, stage.root / "tmp" / TRY.name)
         run(["mount", "-o", "remount,ro,bind", str(stage.root)])
         said = {
+            "first_key": [*stage.entrypoint, "keys", "create", "operator", "--scope", "admin"],
             "server": stage.entrypoint + stage.command,
             "healthcheck": stage.healthcheck,
             "volumes": stage.volumes,

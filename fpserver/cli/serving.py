@@ -6,6 +6,7 @@ import asyncio
 from fpserver.child import run_worker
 from fpserver.cli.arguments import settings
 from fpserver.config import Config
+from fpserver.notify import tell
 
 
 def serve(arguments: argparse.Namespace, config: Config) -> int:
@@ -26,5 +27,5 @@ def serve(arguments: argparse.Namespace, config: Config) -> int:
 
 def work(arguments: argparse.Namespace, config: Config) -> int:
     """One worker, until SIGTERM."""
-    asyncio.run(run_worker(config))
+    asyncio.run(run_worker(config, ready=lambda: tell("READY=1")))
     return 0

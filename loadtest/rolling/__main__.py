@@ -3,9 +3,9 @@
     python -m loadtest.rolling [--rounds 3] [--rate 20] [--leave-s 10]
 
 Requests arrive at random: clips as audio and as fingerprints, reads, uploads of recordings; clients keep connections
-and try nothing twice. First two servers on one store stand behind HAProxy, with deploy/haproxy.cfg, and are stopped with
-SIGTERM and started again in turn. Then one server with two web processes, asked directly, gets SIGHUP again and again:
-each of its processes is replaced. Every request must be answered with 2xx, every clip rightly, and every recording that
+and try nothing twice. First two servers on one store stand behind HAProxy, with deploy/haproxy.cfg, and are stopped
+with SIGTERM and started again in turn. Then one server with two web processes, asked directly, gets SIGHUP again and
+again: each of its processes is replaced. Every request must be answered with 2xx, every clip rightly, and every recording that
 was uploaded must be indexed in the end. Writes rolling.md and rolling.json to loadtest/results/.
 """
 
@@ -110,7 +110,7 @@ async def _reloaded(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
             before = run.processes()
             os.kill(run.server.pid, signal.SIGHUP)
             async with asyncio.timeout(REPLACED_LIMIT_S):
-                while set(run.processes()) & set(before) or len(run.processes()) != len(before):
+                while set(run.processes()) & set(before) or len(run.processes()) != len(before):  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             await asyncio.sleep(BETWEEN_S)
 

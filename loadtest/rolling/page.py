@@ -12,9 +12,9 @@ def page(found: Mapping[str, Any]) -> str:
             [
                 "# Restarts under load",
                 "",
-                f"{found['setting']}. Who asks uses the same cores. How to measure it again: `python -m loadtest.rolling`.",
+                f"{found['setting']}. Who asks uses the same cores. To measure again: `python -m loadtest.rolling`.",
                 "",
-                "Requests arrive at random, over connections that clients keep; nothing is tried twice. Waiting counts.",
+                "Requests arrive at random, over connections that clients keep; nothing is tried twice.",
                 "",
                 "| | restarts | requests | failed | clips answered wrongly | uploads | of them lost | seconds |",
                 "|---|---|---|---|---|---|---|---|",
@@ -50,4 +50,4 @@ def _row(name: str, part: Mapping[str, Any]) -> str:
 
 
 def _times(kind: Mapping[str, int] | None) -> str:
-    return f"{kind['n']}, {kind['p50_ms']} / {kind['p99_ms']}" if kind else "–"
+    return f"{kind['n']}, {kind['p50_ms']} / {kind['p99_ms']}" if kind else "none"

@@ -1,7 +1,6 @@
 """How connections spread over the web processes of one server, which take them from one socket."""
 
 import asyncio
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +35,7 @@ async def spread(
     async with asyncio.TaskGroup() as group:
         asking = [group.create_task(ask(i)) for i in range(n)]
         await asyncio.sleep(n * gap_s + SETTLE_S)
-        while sum(_sockets(pid) for pid in pids) - sum(before) < n and not any(a.done() for a in asking):
+        while sum(_sockets(pid) for pid in pids) - sum(before) < n and not any(a.done() for a in asking):  # noqa: ASYNC110
             await asyncio.sleep(SETTLE_S)
         counts = [_sockets(pid) - was for pid, was in zip(pids, before, strict=True)]
         counted.set()
@@ -48,7 +47,7 @@ def _sockets(pid: int) -> int:
     found = 0
     for each in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            found += os.readlink(each).startswith("socket:")
+            found += str(each.readlink()).startswith("socket:")
         except OSError:
             continue
     return found
