@@ -14,6 +14,8 @@ RUN /opt/build/bin/python -m hatchling build -t wheel \
     && find /opt/fpserver -type d -name tests -prune -exec rm -r {} +
 
 FROM python:3.11-slim-bookworm
+# OpenMP, which training of recommendations is linked with, is in no wheel.
+RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
 RUN useradd --no-create-home --home-dir /data --uid 10001 fpserver && install -d -o fpserver -g fpserver /data /data/spool
 COPY --from=build /opt/fpserver /opt/fpserver
 COPY config.toml /etc/fpserver/config.toml

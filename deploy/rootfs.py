@@ -19,6 +19,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -127,7 +128,7 @@ def step_run(stage: Stage, rest: str, _stages: dict[str, Stage]) -> None:
     """RUN: in the root, with this machine's settings of pip, and its network."""
     pip = pip_environment()
     files = [word.removeprefix("file://") for value in pip.values() for word in value.split()]
-    with as_mounted(stage, [*MOUNTS, *(path for path in files if path.startswith("/"))]):
+    with as_mounted(stage, ["/etc/apt", *MOUNTS, *(path for path in files if path.startswith("/"))]):
         run(inside(stage, ["/bin/sh", "-c", rest], network=True), env=stage.environment | pip)
 
 
@@ -208,12 +209,22 @@ def try_out(stage: Stage) -> int:
             "volumes": stage.volumes,
         }
         command = ["python", f"/tmp/{TRY.name}", json.dumps(said)]
-        return subprocess.run(
-            inside(stage, command, network=False), env=stage.environment, check=False
-        ).returncode
+        return to_its_end(inside(stage, command, network=False), stage.environment)
     finally:
         for place in reversed(mounted):
             run(["umount", "-l", str(place)])
+
+
+def to_its_end(command: list[str], environment: dict[str, str]) -> int:
+    """Its status; whatever ends this ends it, too: the first process of its namespace, and all others with that."""
+    process = subprocess.Popen(command, env=environment)
+    try:
+        return process.wait()
+    except BaseException:
+        for first in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(first), signal.SIGKILL)
+        process.wait()
+        raise
 
 
 def inside(stage: Stage, command: list[str], *, network: bool) -> list[str]:

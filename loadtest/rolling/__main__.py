@@ -5,8 +5,8 @@
 Requests arrive at random: clips as audio and as fingerprints, reads, uploads of recordings; clients keep connections
 and try nothing twice. First two servers on one store stand behind HAProxy, with deploy/haproxy.cfg, and are stopped
 with SIGTERM and started again in turn. Then one server with two web processes, asked directly, gets SIGHUP again and
-again: each of its processes is replaced. Every request must be answered with 2xx, every clip rightly, and every recording that
-was uploaded must be indexed in the end. Writes rolling.md and rolling.json to loadtest/results/.
+again: each of its processes is replaced. Every request must be answered with 2xx, every clip rightly, and every
+recording that was uploaded must be indexed in the end. Writes rolling.md and rolling.json to loadtest/results/.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from fpserver.fingerprint import wire
 from fpserver.hearing import hear_clip
 from fpserver.store.connect import shared_url
 from fpserver.store.embedded import embedded_server
+from fpserver.terms import Metadata
 from fpserver.web.client import Client
 from loadtest import report
 from loadtest.cluster import free_ports
@@ -206,7 +207,7 @@ async def _filled(address: str, folder: Path) -> list[Clip]:
             samples = song(seed, TRACK_S, RATE_HZ)
             path = folder / f"song-{seed}.flac"
             path.write_bytes(encode(samples, RATE_HZ, container="flac"))
-            track = await client.add(path, {"title": f"song {seed}"}, wait=True)
+            track = await client.add(path, Metadata(title=f"song {seed}"), wait=True)
             begin = round((5 + seed) * RATE_HZ)
             clip = folder / f"clip-{seed}.mp3"
             clip.write_bytes(
