@@ -6,56 +6,29 @@ old one is told, so a place that was kept is never empty; a new one that does no
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
-import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 import structlog
 
-from fpserver.child import (
-    CONFIG_VARIABLE,
-    FATAL_STATUSES,
-    LISTENER_VARIABLE,
-    METRICS_VARIABLE,
-    PARENT_VARIABLE,
-    READY_VARIABLE,
-)
+from fpserver.child import FATAL_STATUSES
 from fpserver.config import Config
-from fpserver.dsp_child import ONE_THREAD
-from fpserver.notify import SOCKET_VARIABLE
-from fpserver.web.intake import HANDOVER_S, REPLACED
+from fpserver.offspring import GRACE_S, Child, start
+from fpserver.web.intake import REPLACED
 
 log = structlog.get_logger()
 
 RESTART_BACK_OFF_S = (0.2, 1.0, 3.0, 10.0)  # by how often a child has died lately
 LATELY_S = 60.0
 READY_LIMIT_S = 300.0  # for a new child to read what it needs: a large catalogue's vectors take a minute
-GRACE_S = 5.0  # on top of what a child may take to end, before it is killed
 GIVE_WAY = {
     "web": REPLACED,
     "worker": signal.SIGTERM,
 }  # what tells a child that there is another in its place
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Child:
-    """A process, and what becomes of it."""
-
-    process: asyncio.subprocess.Process
-    limit_s: float  # it has for ending, once it is told to
-    ready: asyncio.Task[bool]  # False: it has ended before
-    ended: asyncio.Task[int]
-
-    def tell(self, number: signal.Signals) -> None:
-        """Send it a signal, if it is there."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(number)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -190,71 +163,16 @@ class Nursery:
             await asyncio.wait([child.ended])
 
     async def _start(self, kind: str, config: Config) -> Child:
-        reading, writing = os.pipe()
-        given = {READY_VARIABLE: writing} | (
-            {LISTENER_VARIABLE: self._listener.fileno()} if kind == "web" else {}
-        )
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "fpserver.child", kind),
-                stdin=asyncio.subprocess.DEVNULL,
-                env=self._environment(config, given),
-                pass_fds=list(given.values()),
-                start_new_session=True,  # Ctrl-C goes to the parent alone, which stops them in order
-            )
-        except BaseException:
-            os.close(reading)
-            raise
-        finally:
-            os.close(writing)
-        child = Child(
-            process=process,
-            limit_s=limit_s(kind, config),
-            ready=asyncio.create_task(_is_written(reading)),
-            ended=asyncio.create_task(process.wait()),
-        )
+        child = await start(kind, config, listener=self._listener, figures=self._figures)
         self._children[kind].add(child)
         child.ended.add_done_callback(lambda _: self._forget(kind, child))
         return child
-
-    def _environment(self, config: Config, descriptors: Mapping[str, int]) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if name != SOCKET_VARIABLE}
-        return (
-            inherited
-            | ONE_THREAD
-            | {name: str(descriptor) for name, descriptor in descriptors.items()}
-            | {
-                CONFIG_VARIABLE: msgspec.json.encode(config).decode(),
-                PARENT_VARIABLE: str(os.getpid()),
-                METRICS_VARIABLE: str(self._figures),
-            }
-        )
 
     def _forget(self, kind: str, child: Child) -> None:
         """Drop a dead process's live gauges: the files that prometheus_client names after its pid."""
         self._children[kind].discard(child)
         for file in self._figures.glob(f"gauge_live*_{child.process.pid}.db"):
             file.unlink(missing_ok=True)
-
-
-def limit_s(kind: str, config: Config) -> float:
-    """How long a child of these settings may take to end."""
-    if kind == "worker":
-        return config.worker.drain_s + GRACE_S
-    return max(config.web.leave_s, HANDOVER_S) + config.web.drain_s + GRACE_S
-
-
-async def _is_written(descriptor: int) -> bool:
-    """Wait for a byte in a pipe; False when it is closed without."""
-    reader = asyncio.StreamReader()
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
-    )
-    try:
-        return bool(await reader.read(1))
-    finally:
-        transport.close()
 
 
 def _note(ready: asyncio.Task[bool], was_ready: asyncio.Event) -> None:

@@ -113,7 +113,8 @@ PLAN: dict[str, set[str]] = {
     "notify": set(),
     "preparing": {"dsp_pool", "index", "matching", "similarity"},
     "reloading": {"config", "errors"},
-    "nursery": FOUNDATION | {"child", "dsp_child", "notify", "web"},
+    "offspring": FOUNDATION | {"child", "dsp_child", "notify", "web"},
+    "nursery": FOUNDATION | {"child", "offspring", "web"},
     "supervisor": FOUNDATION | {"notify", "nursery", "reloading", "run_folder", "store", "web"},
     "cli": FOUNDATION
     | JOURNEYS

@@ -9,7 +9,7 @@ import pytest
 
 from fpserver.cli.arguments import parser
 from fpserver.config import load
-from fpserver.nursery import limit_s
+from fpserver.offspring import limit_s
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
 UNITS = sorted(path.name for path in FOLDER.glob("*.service"))

@@ -154,6 +154,9 @@ def test_sighup_takes_in_what_may_change_and_refuses_what_may_not(tmp_path: Path
         reload("[web]\nprocesses = 2\n", "reloaded")
         assert wait_until(lambda: len(set(server.children("web")) - set(first)) == 2, within_s=20)
         assert status_of(server, "/readyz") == 200
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert server.stop() == 0, "in the middle of a reload, too"
 
 
 def test_who_comes_while_a_process_is_dead_is_answered_by_the_next(tmp_path: Path) -> None:
