@@ -1,5 +1,5 @@
-# fpserver on the embedded store: docker build -t fpserver . && docker run --init -p 127.0.0.1:8710:8710 -v fpserver:/data fpserver
-# Everything is written below /data (and /tmp): docker run --read-only --tmpfs /tmp … works. docs/deploying.md says more.
+# fpserver on the embedded store: docker build -t fpserver . – docs/deploying.md says how to make a first key, and to run it.
+# Everything is written below /data (and /tmp): docker run --read-only --tmpfs /tmp … works.
 
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
