@@ -16,8 +16,8 @@ import pytest
 
 from fpserver.config import Config
 from fpserver.web import connection
-from fpserver.web.life import listening
 from fpserver.web.crowd import DEAR_SHARE, Crowd, places
+from fpserver.web.life import listening
 
 HEAD_S, IDLE_S, WRITE_S = 0.6, 1.0, 1.0
 N_PLACES = 8
