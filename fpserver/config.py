@@ -1,11 +1,12 @@
 """Settings: defaults here, then `config.toml`, then the environment; read once, checked once, passed in.
 
 A table per room. `FPSERVER_<TABLE>__<KEY>` in the environment overrides the file (`FPSERVER_WEB__PORT=9000`).
-An unknown table or key is refused. Settings marked *stamped* change hashes or their place: an index remembers
-those it was made with and refuses others.
+An unknown table or key is refused, in either. Settings marked *stamped* change hashes or their place: an index
+remembers those it was made with and refuses others.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ StepLookups = Annotated[
     int, Meta(gt=0, le=8192)
 ]  # those of four steps are told apart by 15 bits (matching/voting.py)
 ENV_PREFIX = "FPSERVER_"
+KEY_VARIABLE = "FPSERVER_KEY"  # a secret that commands show to a server, and no setting
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -182,6 +184,7 @@ class WebConfig(Section, frozen=True):
     max_batch_files: Positive = 10_000
     manifest_roots: list[str] = []  # folders that manifest paths may name
     origins: list[str] = []  # of web pages elsewhere that may ask, as https://example.org
+    leave_s: Annotated[float, Meta(ge=0)] = 0.0  # on stop: how long load balancers have to notice
     drain_s: Seconds = 10.0
 
 
@@ -256,11 +259,28 @@ def load(path: Path | None = None, *, env: Mapping[str, str] = os.environ) -> Co
             document = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigInvalid(f"settings file {path}: {error}") from error
+    config = _convert(_over(Config(), document), f"settings file {path}" if path else "settings")
+    return _convert(_over(config, _tables(env)), "settings of the environment, FPSERVER_<TABLE>__<KEY>")
+
+
+def _tables(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """What the environment says, by table and key."""
+    document: dict[str, dict[str, Any]] = {}
     for name, value in env.items():
-        if name.startswith(ENV_PREFIX) and "__" in name:
-            table, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
-            document.setdefault(table, {})[key] = _split(key, value)
-    return _convert(_over(Config(), document), f"settings file {path}" if path else "settings")
+        if not name.startswith(ENV_PREFIX) or name == KEY_VARIABLE or _is_of_a_service(name, value):
+            continue
+        table, dots, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
+        if not dots:
+            raise ConfigInvalid(f"environment: {name} is no setting; those are FPSERVER_<TABLE>__<KEY>")
+        document.setdefault(table, {})[key] = _split(key, value)
+    return document
+
+
+def _is_of_a_service(name: str, value: str) -> bool:
+    """What Kubernetes tells containers of a service that is called fpserver."""
+    return bool(re.match(r"FPSERVER_(SERVICE_(HOST|PORT)|PORT_\d+_)", name)) or (
+        name == "FPSERVER_PORT" and "://" in value
+    )
 
 
 def _split(key: str, value: str) -> str | list[str]:

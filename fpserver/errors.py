@@ -34,6 +34,7 @@
     │   └── QuotaExceeded       more requests a day
     ├── Conflict                the thing is in a state that does not allow this
     ├── Overloaded              more work than places; try again later
+    ├── Stopping                the server is about to stop; others take its place
     ├── StoreUnavailable        Redis does not answer in time
     ├── ForeignIndex            the index in Redis was made by other settings
     ├── EmbeddedStoreMissing    no embedded server for this platform
@@ -257,6 +258,12 @@ class Overloaded(FpserverError):
     """More work than places; try again later."""
 
     code = "overloaded"
+
+
+class Stopping(FpserverError):
+    """The server is about to stop."""
+
+    code = "stopping"
 
 
 class StoreUnavailable(FpserverError):

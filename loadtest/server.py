@@ -52,6 +52,7 @@ def serving(data_dir: Path, *arguments: str, settings: Mapping[str, str] | None 
     with (data_dir / "server.log").open("a") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "fpserver", "serve", "--data", str(data_dir), "--port", "0", *arguments],
+            stdin=subprocess.DEVNULL,  # at a terminal, SIGHUP would end it
             stdout=subprocess.PIPE,
             stderr=log,
             env=os.environ | dict(settings or {}),

@@ -57,3 +57,29 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     path = tmp_path / "fpserver.toml"
     path.write_text("[web]\nport = 1\n")
     assert load(path, env={"FPSERVER_WEB__PORT": "2"}).web.port == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["FPSERVER_WEB__PROT", "FPSERVER_WEBB__PORT", "FPSERVER_TYPO", "FPSERVER_PORT"]
+)
+def test_what_is_no_setting_is_refused_from_the_environment_too(name: str) -> None:
+    with pytest.raises(ConfigInvalid, match=r"environment.*(prot|webb|FPSERVER_TYPO|FPSERVER_PORT)"):
+        load(env={name: "1"})
+
+
+def test_what_others_call_fpserver_is_no_setting_and_no_mistake() -> None:
+    of_a_service = {"SERVICE_HOST": "10.0.0.7", "SERVICE_PORT": "80", "SERVICE_PORT_HTTP": "80"}
+    of_a_port = {
+        "PORT": "tcp://10.0.0.7:80",
+        "PORT_80_TCP": "tcp://10.0.0.7:80",
+        "PORT_80_TCP_ADDR": "10.0.0.7",
+    }
+    env = {f"FPSERVER_{name}": value for name, value in (of_a_service | of_a_port).items()}
+    assert load(env=env | {"FPSERVER_KEY": "fps_secret"}) == Config()
+
+
+def test_what_is_wrong_in_the_file_is_told_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "fpserver.toml"
+    path.write_text("[web]\nport = -1\n")
+    with pytest.raises(ConfigInvalid, match=r"fpserver\.toml.*port"):
+        load(path, env={"FPSERVER_WEB__PORT": "1"})

@@ -112,7 +112,12 @@ PLAN: dict[str, set[str]] = {
     "bulk": FOUNDATION | JOURNEYS | {"services", "tracks", "audio", "web", "worker"},
     "demo": FOUNDATION | {"audio", "dsp_pool", "bulk", "web", "run_folder", "words"},
     "child": FOUNDATION | {"services", "web", "worker"},
-    "supervisor": FOUNDATION | {"child", "dsp_child", "run_folder", "store", "web"},
+    "notify": set(),
+    "preparing": {"dsp_pool", "index", "matching", "similarity"},
+    "reloading": {"config", "errors"},
+    "offspring": FOUNDATION | {"child", "dsp_child", "notify", "web"},
+    "nursery": FOUNDATION | {"child", "offspring", "web"},
+    "supervisor": FOUNDATION | {"notify", "nursery", "reloading", "run_folder", "store", "web"},
     "cli": FOUNDATION
     | JOURNEYS
     | PURE
@@ -128,6 +133,7 @@ PLAN: dict[str, set[str]] = {
         "web",
         "worker",
         "child",
+        "notify",
         "supervisor",
         "words",
     },

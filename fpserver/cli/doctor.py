@@ -16,6 +16,7 @@ from rich.console import Console
 
 from fpserver.config import Config
 from fpserver.errors import FpserverError
+from fpserver.store.connect import without_password
 
 FORMATS = ("mp3", "flac", "ogg", "opus", "m4a", "wav", "aiff", "webm")
 WHEELS = (
@@ -80,7 +81,7 @@ async def _wheels(config: Config) -> str:
 
 
 async def _settings(config: Config) -> str:
-    return f"store {config.redis.url}, data folder {Path(config.redis.data_dir).resolve()}"  # noqa: ASYNC240
+    return f"store {without_password(config.redis.url)}, data folder {Path(config.redis.data_dir).resolve()}"  # noqa: ASYNC240
 
 
 async def _disk(config: Config) -> str:

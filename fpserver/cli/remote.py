@@ -4,10 +4,9 @@ import argparse
 import os
 from pathlib import Path
 
+from fpserver.config import KEY_VARIABLE
 from fpserver.errors import ConfigInvalid
 from fpserver.web.client import Client
-
-KEY_VARIABLE = "FPSERVER_KEY"
 
 
 def client_of(arguments: argparse.Namespace) -> Client:

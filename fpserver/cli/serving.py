@@ -5,17 +5,26 @@ import asyncio
 
 from fpserver import metrics
 from fpserver.child import run_worker
+from fpserver.cli.arguments import settings
 from fpserver.config import Config
 from fpserver.errors import ConfigInvalid
+from fpserver.notify import tell
 
 
 def serve(arguments: argparse.Namespace, config: Config) -> int:
     """Web processes, a worker and the store, until SIGTERM."""
     from fpserver.supervisor import serve as supervise  # noqa: PLC0415 – `work` needs no web client
 
-    if arguments.workers:
-        config = config.with_values(worker={"processes": arguments.workers})
-    return asyncio.run(supervise(config, with_worker=arguments.workers != 0))
+    def with_workers(config: Config) -> Config:
+        return config.with_values(worker={"processes": arguments.workers}) if arguments.workers else config
+
+    return asyncio.run(
+        supervise(
+            with_workers(config),
+            with_worker=arguments.workers != 0,
+            read_again=lambda: with_workers(settings(arguments)),
+        )
+    )
 
 
 def work(arguments: argparse.Namespace, config: Config) -> int:
@@ -32,5 +41,5 @@ def work(arguments: argparse.Namespace, config: Config) -> int:
             raise ConfigInvalid(
                 f"worker.metrics_port is {port}: cannot listen at {host}: {error.strerror or error}"
             ) from error
-    asyncio.run(run_worker(config))
+    asyncio.run(run_worker(config, ready=lambda: tell("READY=1")))
     return 0

@@ -102,8 +102,11 @@ def is_cluster(client: Client) -> bool:
 
 
 def without_password(url: str) -> str:
-    """A URL that may be shown."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
+    """A URL that may be shown: without user and password, however they are written."""
+    scheme, colon, rest = url.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    shown = f"{scheme}{colon}***@{place}" if at and credentials else url
+    return re.sub(r"\b(username|password)=[^&]*", r"\1=***", shown)
 
 
 @asynccontextmanager
@@ -135,7 +138,13 @@ def _client(url: str, config: RedisConfig) -> Client:
             )
         )
     except (ValueError, RedisClusterException) as error:
-        raise ConfigInvalid(f'redis.url is "{without_password(url)}": {error}') from error
+        shown = without_password(url)
+        why = (
+            error
+            if shown == url
+            else "not well-formed; in a password write / as %2F, @ as %40, : as %3A, % as %25"
+        )
+        raise ConfigInvalid(f'redis.url is "{shown}": {why}') from (error if shown == url else None)
 
 
 def _options(config: RedisConfig) -> dict[str, Any]:

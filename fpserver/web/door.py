@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -25,29 +25,21 @@ class Door:
     spool: Spool
     neighbourhood: Neighbourhood
     desk: Desk
+    stopping: bool = False  # the server is about to stop: nothing new should come
+    parting: bool = False  # each answer is the last of its connection
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set when long answers must come to an end
     exposing: asyncio.Task[bytes] | None = None  # metrics that are being put together
     places: Places
     n_requests: int = 0
-    idle: asyncio.Event = field(default_factory=asyncio.Event)  # set while no request is being answered
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """A request, from its head to the end of its answer."""
+        """A request, from its head to the beginning of its answer, or the end of a stream."""
         self.n_requests += 1
-        self.idle.clear()
         try:
             yield
         finally:
             self.n_requests -= 1
-            if not self.n_requests:
-                self.idle.set()
-
-    async def drained(self, within_s: float) -> None:
-        """Bring long answers to an end, and wait until every request is answered, or for `within_s`."""
-        self.closing.set()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.idle.wait(), within_s)
 
     def measure_pool(self) -> None:
         """Tell this process's share of the figures of pool and places."""

@@ -39,6 +39,7 @@ STATUS: Mapping[type[FpserverError], int] = {
     errors.RateLimited: 429,
     errors.Conflict: 409,
     errors.Overloaded: 503,
+    errors.Stopping: 503,
     errors.StoreUnavailable: 503,
     errors.ForeignIndex: 503,
     errors.EmbeddedStoreMissing: 503,
@@ -47,6 +48,7 @@ STATUS: Mapping[type[FpserverError], int] = {
 }
 RETRY_AFTER_S: Mapping[type[FpserverError], int] = {
     errors.Overloaded: 1,  # a clip takes a fraction of that
+    errors.Stopping: 1,  # whoever asks for this asks another server by then
     errors.StoreUnavailable: 3,  # an embedded store is back in about a second, a failover takes a few
     errors.ForeignIndex: 60,  # somebody must change a setting
     errors.EmbeddedStoreMissing: 60,

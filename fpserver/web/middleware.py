@@ -126,3 +126,6 @@ async def mark_answer(request: web.Request, response: web.StreamResponse) -> Non
         response.headers.setdefault(name, value)
     response.headers["Server"] = "fpserver"
     mark(request, response)
+    if request.app[DOOR].parting:  # the process is leaving: every client goes elsewhere with his next request
+        response.headers["Connection"] = "close"
+        response.force_close()

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -51,15 +51,16 @@ class Running:
 
 
 @contextmanager
-def serving(data_dir: Path, *arguments: str) -> Iterator[Running]:
+def serving(data_dir: Path, *arguments: str, settings: Mapping[str, str] | None = None) -> Iterator[Running]:
     """A server on a data folder and a free port; gone with all its children at the end, however it went."""
     log = data_dir.parent / f"{data_dir.name}.log"
     with log.open("a") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "fpserver", "serve", "--data", str(data_dir), "--port", "0", *arguments],
+            stdin=subprocess.DEVNULL,  # at a terminal, SIGHUP would end it
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=os.environ | SETTINGS,
+            env=os.environ | SETTINGS | dict(settings or {}),
             text=True,
             start_new_session=True,
         )

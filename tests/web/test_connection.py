@@ -16,8 +16,8 @@ import pytest
 
 from fpserver.config import Config
 from fpserver.web import connection
-from fpserver.web.app import listening
 from fpserver.web.crowd import DEAR_SHARE, Crowd, places
+from fpserver.web.life import listening
 
 HEAD_S, IDLE_S, WRITE_S = 0.6, 1.0, 1.0
 N_PLACES = 8
@@ -38,8 +38,8 @@ async def port(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         "max_connections": N_PLACES,
     }
     data_dir = str(tmp_path_factory.mktemp("connections"))
-    async with listening(config.with_values(redis={"data_dir": data_dir}, web=limits)) as port:
-        yield port
+    async with listening(config.with_values(redis={"data_dir": data_dir}, web=limits)) as life:
+        yield life.port
 
 
 async def opened(port: int, first: bytes = b"") -> Streams:

@@ -15,7 +15,8 @@ import msgspec
 import pytest
 
 from fpserver.config import Config
-from fpserver.web.app import listening, pool_processes
+from fpserver.web.app import pool_processes
+from fpserver.web.life import listening
 from tests.web.conftest import Web
 from tests.web.helpers import audio_form
 
@@ -25,8 +26,8 @@ SLOW_S = 0.25  # two shared cores take some of that without anybody's fault
 async def test_a_server_that_stops_ends_its_long_answers_first(config: Config, tmp_path: Path) -> None:
     config = config.with_values(redis={"data_dir": str(tmp_path / "data")}, web={"port": 0, "drain_s": 5.0})
     async with aiohttp.ClientSession() as session, asyncio.timeout(20):
-        async with listening(config) as port:
-            url = f"http://127.0.0.1:{port}/v1"
+        async with listening(config) as life:
+            url = f"http://127.0.0.1:{life.port}/v1"
             async with session.post(f"{url}/ingest", data={"file": BytesIO(b"never indexed")}) as response:
                 batch_id = (await response.json())["batch_id"]
             events = await session.get(f"{url}/ingest/{batch_id}/events")
@@ -52,7 +53,7 @@ async def test_a_process_listens_until_sigterm_and_leaves_with_0(config: Config,
     config = config.with_values(redis={"data_dir": str(tmp_path)}, web={"port": 0}, log={"format": "json"})
     code = (
         "import os, msgspec\nfrom fpserver import log\nfrom fpserver.config import Config\n"
-        "from fpserver.web.app import run\n"
+        "from fpserver.web.life import run\n"
         "config = msgspec.json.decode(os.environ['CONFIG'], type=Config); log.configure(config.log); run(config)"
     )
     process = await asyncio.create_subprocess_exec(

@@ -12,9 +12,9 @@ from yarl import URL
 
 from fpserver.config import Config
 from fpserver.tracks.catalogue import Tracks
-from fpserver.web.app import listening
 from fpserver.web.contract import wire_of
 from fpserver.web.door import Door
+from fpserver.web.life import listening
 from fpserver.web.routes import ROUTES, Route
 from tests.web.conftest import Web
 from tests.web.helpers import refused, until
@@ -108,8 +108,8 @@ async def test_what_is_not_even_http_gets_the_one_body_too(port: int, request_by
 async def port(config: Config, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[int]:
     """A server on its own connections, as `run` makes it."""
     data_dir = str(tmp_path_factory.mktemp("raw"))
-    async with listening(config.with_values(redis={"data_dir": data_dir}, web={"port": 0})) as port:
-        yield port
+    async with listening(config.with_values(redis={"data_dir": data_dir}, web={"port": 0})) as life:
+        yield life.port
 
 
 ODD_VALUES = (

@@ -8,7 +8,7 @@ import structlog
 from aiohttp import web
 
 from fpserver import errors, metrics
-from fpserver.errors import FpserverError, StoreUnavailable
+from fpserver.errors import FpserverError, Stopping, StoreUnavailable
 from fpserver.fingerprint.stamp import stamp
 from fpserver.terms import TrackStatus
 from fpserver.web.answers import answer
@@ -38,11 +38,13 @@ async def healthz(request: web.Request) -> web.StreamResponse:
 
 @speaks(
     replies={200: Reply(text="ready for clips", schema=Readiness)},
-    errors=(errors.StoreUnavailable, errors.ForeignIndex),
+    errors=(errors.StoreUnavailable, errors.ForeignIndex, errors.Stopping),
 )
 async def readyz(request: web.Request) -> web.StreamResponse:
-    """Ready: the shards answer, and the index was made by these settings."""
+    """Ready: the shards answer, the index was made by these settings, and the server is not about to stop."""
     door = request.app[DOOR]
+    if door.stopping:
+        raise Stopping("the server is stopping: it answers what it is asked, but ask another one")
     services = door.services
     await _in_time(door, services.index.open(stamp(door.config.fingerprint)))
     stats = await _in_time(door, services.index.stats())
