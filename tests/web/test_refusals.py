@@ -32,6 +32,13 @@ async def test_a_method_that_a_path_does_not_take(web: Web) -> None:
     assert set(response.headers["Allow"].split(",")) == {"GET", "HEAD", "POST"}
 
 
+async def test_a_path_beside_numbered_ones_takes_its_own_methods_only(web: Web) -> None:
+    for method in ("GET", "PATCH", "DELETE", "OPTIONS"):
+        response = await web.request(method, "/v1/tracks/known")
+        await refused(response, 405, "method_not_allowed")
+        assert response.headers["Allow"] == "POST"
+
+
 async def test_parameters_where_there_are_none(web: Web) -> None:
     assert "takes no parameters" in await refused(await web.get("/v1/tracks/1?x=1"), 422, "invalid_request")
 
