@@ -52,6 +52,14 @@ def resident_bytes(pid: int) -> int:
     return _memory_bytes(pid, "VmRSS")
 
 
+def open_files(pid: int) -> int:
+    """How many descriptors a process has open; 0 when it is gone."""
+    try:
+        return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    except OSError:
+        return 0
+
+
 def age_s(pid: int) -> float:
     """Seconds since a process was started; 0 when it is gone."""
     fields = _fields(Path(f"/proc/{pid}/stat"))
