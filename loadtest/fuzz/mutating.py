@@ -162,7 +162,7 @@ def mostly(inner: Mutator) -> Mutator:
 
 def _changed(value: Any, chance: random.Random) -> Any:
     """The value with one thing in it changed, or itself."""
-    inside = chance.random() < 0.85
+    inside = chance.random() < 0.95
     if isinstance(value, dict) and value and inside:
         return _other_map(value, chance)
     if isinstance(value, list) and value and inside:

@@ -8,6 +8,7 @@ in time, it is no 5xx, and a refusal has the one error body.
 import asyncio
 import json
 import random
+import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,13 +17,17 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import msgspec
+
 from fpserver.web.contract import wire_of
 from fpserver.web.media import FINGERPRINT, FORM, JSON, MSGPACK, NDJSON
 from fpserver.web.routes import ROUTES, Route
-from loadtest.fuzz.mutating import ODD, bytes_mutated
+from loadtest.fuzz import seeds
+from loadtest.fuzz.mutating import ODD, bytes_mutated, json_mutated, msgpack_mutated
 from loadtest.standing import Standing
 
 LIMIT_S = 20.0  # for any answer; a server whose uploads and waits end after 5 s needs no more
+RAW_S = 0.15  # for an answer to what may be the beginning of a request
 AT_ONCE = 6
 RAW = "raw bytes"
 WEIGHTS = {  # of routes that cost a hundred times the others, or make work for later
@@ -94,6 +99,7 @@ CORPORA = {
     JSON: ("documents", "feedback"),
     MSGPACK: ("documents", "feedback"),
 }
+DOCUMENTS = frozenset({JSON, MSGPACK, NDJSON})
 HEADED = frozenset(
     {"stream", "manifest", "form", "documents", "feedback", "queries"}
 )  # their first byte chooses
@@ -211,6 +217,8 @@ class Asker:
         chance = self._chance
         kinds = [body.media_type for body in wire_of(route.handler).bodies] or [JSON]
         kind = chance.choice(kinds) if chance.random() < 0.9 else chance.choice(KINDS)
+        if kind in DOCUMENTS and chance.random() < 0.6:
+            return self._document(route, kind), kind
         names = CORPORA.get(kind, ("sound",) if chance.random() < 0.3 else ("tags", "names"))
         body = self._grown(chance.choice(names))
         if chance.random() < 0.4:
@@ -222,6 +230,16 @@ class Asker:
                 body = head % name + self._grown("sound") + b"\r\n--X--\r\n"
             kind = f"{FORM}; boundary={'X' if chance.random() < 0.95 else '}{'}"
         return body, kind
+
+    def _document(self, route: Route, kind: str) -> bytes:
+        """A document as the route wants it, or not quite."""
+        chance = self._chance
+        wants = [body.schema.__name__ for body in wire_of(route.handler).bodies if body.schema is not None]
+        names = [name for name in wants if name in seeds.DOCUMENTS] or list(seeds.DOCUMENTS)
+        wanted = chance.choice(seeds.DOCUMENTS[chance.choice(names)])
+        packed = kind == MSGPACK
+        body = msgspec.msgpack.encode(wanted) if packed else msgspec.json.encode(wanted)
+        return (msgpack_mutated if packed else json_mutated)(body, chance) if chance.random() < 0.6 else body
 
     def _grown(self, name: str) -> bytes:
         found = self._chance.choice(self._corpora[name])
@@ -250,7 +268,7 @@ async def _asked(host: str | None, port: int | None, entry: str, request: bytes,
     begun = time.monotonic()
     try:
         async with asyncio.timeout(LIMIT_S):
-            answer = await _answer(host, port, request, finished=entry == RAW)
+            answer = await _answer(host, port, request, patience_s=RAW_S if entry == RAW else None)
     except TimeoutError:
         became.findings.append(f"{entry}: no answer within {LIMIT_S:g} s: {request[:2000]!r}")
         became.note(entry, "late", LIMIT_S)
@@ -264,25 +282,35 @@ async def _asked(host: str | None, port: int | None, entry: str, request: bytes,
         became.findings.append(f"{entry}: {fault}: {request[:2000]!r} -> {answer[:400]!r}")
 
 
-async def _answer(host: str | None, port: int | None, request: bytes, *, finished: bool) -> bytes:
+async def _answer(host: str | None, port: int | None, request: bytes, *, patience_s: float | None) -> bytes:
+    """What comes back; what may be the beginning of a request is ended when nothing comes for `patience_s`."""
     reader, writer = await asyncio.open_connection(host, port)
     answer = bytearray()
     try:
-        writer.write(request)
-        with suppress(
-            ConnectionError
-        ):  # refused before all of it was read; the answer may be there all the same
+        with suppress(ConnectionError):  # refused before all was read; the answer may be there all the same
+            writer.write(request)
             await writer.drain()
-            if finished:  # what is no request may be the beginning of one: say that no more comes
-                writer.write_eof()
         with suppress(ConnectionError):
-            while chunk := await reader.read(65536):
+            if patience_s is not None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(patience_s):
+                        answer += await reader.read(65536)
+                if not answer:
+                    writer.write_eof()
+            while not _is_whole(answer) and (chunk := await reader.read(65536)):
                 answer += chunk
     finally:
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
     return bytes(answer)
+
+
+def _is_whole(answer: bytearray) -> bool:
+    """Whether nothing is missing of an answer that says how long it is."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    told = re.search(rb"\r\nContent-Length: (\d+)", head)
+    return told is not None and len(body) >= int(told[1])
 
 
 def _judged(answer: bytes) -> tuple[str, str | None]:
