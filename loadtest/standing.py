@@ -66,7 +66,7 @@ def standing(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> It
             track_ids=tuple(ids),
             users=users,
             batch_id=batch_id,
-            clip=_clip(),
+            clip=a_clip(),
             log=data_dir / "server.log",
             music=music,
         )
@@ -98,7 +98,8 @@ def _file(folder: Path, seed: int) -> Path:
     return path
 
 
-def _clip() -> bytes:
+def a_clip() -> bytes:
+    """Some seconds of the first song, under noise."""
     begin, end = round(CLIP_FROM_S * RATE_HZ), round((CLIP_FROM_S + CLIP_S) * RATE_HZ)
     heard = under_noise(song(0, SONG_S, RATE_HZ)[begin:end], SNR_DB, np.random.default_rng(1))
     return encode(heard, RATE_HZ, container="mp3", bitrate=64_000)
@@ -130,4 +131,6 @@ async def _filled(address: str, files: list[Path]) -> tuple[list[int], str, tupl
         session.post(f"{address}/v1/feedback", json={"events": events}) as response,
     ):
         response.raise_for_status()
+        async with session.post(f"{address}/v1/map", json={}) as drawn:  # the first takes its time
+            drawn.raise_for_status()
     return ids, str(batch["batch_id"]), users

@@ -321,7 +321,7 @@ def _judged(answer: bytes) -> tuple[str, str | None]:
     while head.startswith(b"HTTP/1.1 100 "):  # Continue: the answer comes behind it
         head, _, body = body.partition(b"\r\n\r\n")
     first, *fields = head.split(b"\r\n")
-    status = first.split(b" ")[1].decode() if first.startswith(b"HTTP/1.") and b" " in first else "no HTTP"
+    status = first.split(b" ")[1].decode() if first.startswith(b"HTTP/") and b" " in first else "no HTTP"
     headers = {name.lower(): value.strip() for name, _, value in (each.partition(b":") for each in fields)}
     if not status.isdigit() or status.startswith("5"):
         return status, "a server's fault"

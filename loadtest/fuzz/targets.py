@@ -11,7 +11,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from math import isnan
 from pathlib import Path
 from tempfile import mkdtemp
@@ -20,7 +19,8 @@ from unittest.mock import Mock
 
 import msgspec
 import numpy as np
-from aiohttp import MultipartReader, StreamReader
+from aiohttp import StreamReader
+from multidict import CIMultiDict
 from yarl import URL
 
 from fpserver import exchange, feedback_table
@@ -320,8 +320,7 @@ def read_form(data: bytes) -> None:
         for first in range(1, len(data), size):
             content.feed_data(data[first : first + size])
         content.feed_eof()
-        headers = {"Content-Type": "multipart/form-data; boundary=X"}
-        await _form_read(_Asked(reader=partial(MultipartReader, headers, content)))
+        await _form_read(_Asked(content=content))
 
     _run(take())
 
@@ -331,14 +330,10 @@ class _Asked:
 
     path = "/x"
 
-    def __init__(self, *, query: Any = None, reader: Any = None) -> None:
+    def __init__(self, *, query: Any = None, content: Any = None) -> None:
         self.query = query
-        self._reader = reader
-
-    async def multipart(self) -> MultipartReader:
-        """Its form; as of aiohttp."""
-        made: MultipartReader = self._reader()
-        return made
+        self.content = content
+        self.headers = CIMultiDict({"Content-Type": "multipart/form-data; boundary=X"})
 
 
 async def _form_read(request: Any) -> None:
