@@ -131,6 +131,6 @@ async def _filled(address: str, files: list[Path]) -> tuple[list[int], str, tupl
         session.post(f"{address}/v1/feedback", json={"events": events}) as response,
     ):
         response.raise_for_status()
-        async with session.post(f"{address}/v1/map", json={}) as drawn:  # the first takes its time
-            drawn.raise_for_status()
+        async with session.post(f"{address}/v1/map", json={"track_ids": ids}) as drawn:
+            await drawn.read()  # the first map takes its time; a web process may not know the tracks yet
     return ids, str(batch["batch_id"]), users
