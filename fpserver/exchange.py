@@ -306,7 +306,7 @@ def _frames(file: BinaryIO, path: Path) -> Iterator[Frame]:
             raise InvalidRequest(f"{path} breaks off, or is damaged, at byte {at}, after {n_tracks} tracks")
         try:
             frame = _DECODER.decode(packed)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidRequest(
                 f"{path} is damaged at byte {at}, after {n_tracks} tracks: {error}"
             ) from error

@@ -151,8 +151,10 @@ async def choose_for_map(
 
 def _weighted(vectors: Sequence[Vector], weights: Vector | None) -> Vectors:
     """Vectors between which plain distances are those of the mix; dimensions that do not count are left out."""
+    if not vectors:
+        return np.empty((0, 0), np.float32)
     rows = np.array(vectors, np.float32).reshape(len(vectors), -1)
-    if weights is None or not len(rows):
+    if weights is None:
         return rows
     counts = weights > 0
     return np.ascontiguousarray(rows[:, counts] * np.sqrt(weights[counts]))

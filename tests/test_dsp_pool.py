@@ -124,7 +124,7 @@ async def test_a_bomb_that_unpacks_beyond_the_memory_limit_leaves_the_pool_as_it
 
 async def test_a_child_opens_few_files_and_leaves_no_core(pool: DspPool, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Too many open files"):
-        await pool.run(jobs.open_files, tmp_path, 100, timeout_s=5)
+        await pool.run(jobs.n_descriptors, tmp_path, 100, timeout_s=5)
 
 
 async def test_time_spent_waiting_does_not_count() -> None:

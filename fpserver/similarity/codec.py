@@ -115,4 +115,7 @@ def _unpack_matrix(packed: bytes, at: int) -> tuple[Vectors, int]:
     least, step = np.frombuffer(packed, "<f4", 2 * n_columns, at).reshape(2, n_columns)
     at += 8 * n_columns
     steps = np.frombuffer(packed, np.uint8, n_rows * n_columns, at).reshape(n_rows, n_columns)
-    return (steps * step + least).astype(np.float32), at + n_rows * n_columns
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # whoever must not have infinite numbers looks for them
+        return (steps * step + least).astype(np.float32), at + n_rows * n_columns

@@ -39,7 +39,7 @@ def create_app(config: Config) -> web.Application:
     """The app; its rooms are opened when it starts."""
     app = web.Application(middlewares=[observe, refuse, admit])
     register(app)
-    document = openapi.document()
+    document = openapi.document(config)
     app[DOCUMENT] = msgspec.json.encode(document)
     app[DOCS_PAGE] = docs_page.page(document)
     app.on_response_prepare.append(mark_answer)

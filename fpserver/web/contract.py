@@ -22,6 +22,7 @@ class Body:
     schema: type[Struct] | None = None
     instead: type[Struct] | None = None  # what the document may be as well
     parts: Mapping[str, str] = field(default_factory=dict)  # form: part name → what it holds
+    other_parts: bool = False  # form: others are taken too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,6 @@ FINGERPRINT_BODY = Body(
 )
 
 
-def form(text: str, **parts: str) -> Body:
+def form(text: str, *, other_parts: bool = False, **parts: str) -> Body:
     """A multipart form."""
-    return Body(media_type=FORM, text=text, parts=parts)
+    return Body(media_type=FORM, text=text, parts=parts, other_parts=other_parts)

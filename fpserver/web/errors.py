@@ -88,8 +88,9 @@ def recorded(code: str | None, message: str | None, *, track_id: int) -> Fpserve
 
 
 def body_of(code: str, message: str, request_id: str) -> ErrorAnswer:
-    """The one error body."""
-    return ErrorAnswer(error=ErrorBody(code=code, message=message, request_id=request_id))
+    """The one error body; halves of characters, which a header's bytes may have become, are shown as `?`."""
+    told = message.encode("utf-8", "replace").decode()
+    return ErrorAnswer(error=ErrorBody(code=code, message=told, request_id=request_id))
 
 
 def http_sentence(error: web.HTTPException, request: web.BaseRequest) -> tuple[str, str]:

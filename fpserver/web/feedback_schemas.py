@@ -8,6 +8,9 @@ from msgspec import Meta
 from fpserver.terms import MAX_EVENT_ID_CHARS, MAX_USER_CHARS, FeedbackKind
 from fpserver.web.schemas import MAX_PAGE, Answer, Request
 
+EVENT_CURSOR = {"format": "event-cursor"}  # what only a page before it can have given
+PRINTABLE = r"[^\x00-\x1f\x7f-\x9f]+"  # what `feedback.event_of` takes, for readers of the document
+USER = {"pattern": rf"^(?!\.{{1,2}}$){PRINTABLE}$"}
 Moment = Annotated[float, Meta(ge=0)] | Annotated[datetime, Meta(tz=True)]
 
 
@@ -20,6 +23,7 @@ class FeedbackIn(Request, frozen=True, kw_only=True, gc=False):  # none in a cyc
             min_length=1,
             max_length=MAX_USER_CHARS,
             description="your name for somebody: any text without control characters",
+            extra_json_schema=USER,
         ),
     ]
     track_id: Annotated[int, Meta(ge=1)]
@@ -44,6 +48,7 @@ class FeedbackIn(Request, frozen=True, kw_only=True, gc=False):  # none in a cyc
                 max_length=MAX_EVENT_ID_CHARS,
                 description="of this user, the same id is the same event; left out: made of what else is said, "
                 "or, without `at`, a new one",
+                extra_json_schema={"pattern": f"^{PRINTABLE}$"},
             ),
         ]
         | None
@@ -51,7 +56,7 @@ class FeedbackIn(Request, frozen=True, kw_only=True, gc=False):  # none in a cyc
 
 
 class FeedbackBatch(Request, frozen=True, kw_only=True):
-    """Many events."""
+    """Many events. Those that are none are told in the answer; the others are taken all the same."""
 
     events: Annotated[list[FeedbackIn], Meta(min_length=1)]
 
@@ -77,7 +82,10 @@ class FeedbackAnswer(Answer, frozen=True, kw_only=True):
 class UserQuery(Request, frozen=True, kw_only=True):
     """Which of a user's events to list."""
 
-    cursor: Annotated[str, Meta(description="`next_cursor` of the page before")] | None = None
+    cursor: (
+        Annotated[str, Meta(description="`next_cursor` of the page before", extra_json_schema=EVENT_CURSOR)]
+        | None
+    ) = None
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE, description="most events in the answer")] = 50
 
 

@@ -1,9 +1,17 @@
 """From a multipart body to its parts, one after another as they arrive; what is malformed is one clear sentence."""
 
+import warnings
 from collections.abc import AsyncIterator
 from typing import Any
 
-from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
+from aiohttp import (
+    BadContentDispositionHeader,
+    BadContentDispositionParam,
+    BodyPartReader,
+    MultipartReader,
+    StreamReader,
+    web,
+)
 from aiohttp.http_exceptions import HttpProcessingError
 
 from fpserver.errors import InvalidRequest
@@ -13,6 +21,12 @@ MAX_LINES = (
     100  # outside of contents, from one part to the next: boundaries, headers, what stands before the first
 )
 MAX_METADATA_BYTES = 2**16  # seven fields of 1,000 characters, escaped
+
+for _kind in (
+    BadContentDispositionHeader,
+    BadContentDispositionParam,
+):  # or each would be printed, and kept for good
+    warnings.filterwarnings("ignore", category=_kind)
 
 
 async def parts(request: web.Request, patience: Patience) -> AsyncIterator[BodyPartReader]:

@@ -7,6 +7,8 @@ from fpserver.errors import InvalidRequest
 from fpserver.similarity.mix import Metric, Mix, usual
 from fpserver.terms import Group
 
+MAX_WEIGHT = 1000  # of a group
+
 
 def likeness_of(
     weights: Mapping[Group, float] | None,
@@ -68,7 +70,9 @@ def weights_of(features: str | None) -> dict[Group, float] | None:
         if name in weights:
             raise InvalidRequest(f"features names {name} more than once")
         try:
-            weights[Group(name)] = float(weight or 1)
+            weights[Group(name)] = given = float(weight or 1)
         except ValueError:
             raise InvalidRequest(f"features gives {name} the weight {weight!r}, must be a number") from None
+        if given > MAX_WEIGHT:
+            raise InvalidRequest(f"features gives {name} the weight {weight}, at most {MAX_WEIGHT} counts")
     return weights

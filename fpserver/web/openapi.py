@@ -10,10 +10,14 @@ from typing import Any
 import msgspec
 
 from fpserver import errors
+from fpserver.apart import MAX_DTW_MATRIX
+from fpserver.config import Config
 from fpserver.errors import FpserverError
 from fpserver.terms import MAX_USER_CHARS
 from fpserver.web.contract import Body, Reply, Wire, wire_of
 from fpserver.web.errors import RETRY_AFTER_S, status_of
+from fpserver.web.feedback_schemas import USER
+from fpserver.web.handlers.maps import WAYS
 from fpserver.web.media import FORM, JSON, MSGPACK, NDJSON
 from fpserver.web.routes import ROUTES, Route
 from fpserver.web.schemas import ErrorAnswer, MetadataIn
@@ -28,9 +32,10 @@ PATH_PARAMETERS = {
     "track_id": {"type": "integer", "minimum": 1},
     "a": {"type": "integer", "minimum": 1},
     "b": {"type": "integer", "minimum": 1},
-    "user": {"type": "string", "minLength": 1, "maxLength": MAX_USER_CHARS},
+    "user": {"type": "string", "minLength": 1, "maxLength": MAX_USER_CHARS, **USER},
     "batch_id": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
 }
+NOT_HTTP = "`bad_request`: The request is not well-formed HTTP, or its first line or a header is too long"
 TEXT = """Identify a few noisy seconds of sound against a catalogue of recordings.
 
 Answers are JSON; with `Accept: application/msgpack` they are the same document as msgpack, errors too. Every answer
@@ -38,12 +43,54 @@ carries `X-Request-Id`: the caller's own, if it sent one, else a new one. Every 
 Times are seconds, ids whole numbers, moments ISO 8601 in UTC."""
 
 
-def document() -> dict[str, Any]:
-    """The whole document."""
+BEYOND_TYPES: dict[str, dict[str, Any]] = {  # what no type of one field can state
+    "FeedbackBatch": {
+        "properties": {
+            "events": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "anyOf": [{"$ref": REF.format(name="FeedbackIn")}, {"description": "refused alone"}]
+                },
+            }
+        }
+    },
+    "FeedbackIn": {
+        "anyOf": [
+            {"properties": {"kind": {"enum": ["play", "skip"]}, "rating": {"type": "null"}}},
+            {
+                "properties": {
+                    "kind": {"enum": ["like", "dislike"]},
+                    "fraction": {"type": "null"},
+                    "rating": {"type": "null"},
+                }
+            },
+            {
+                "properties": {
+                    "kind": {"const": "rating"},
+                    "fraction": {"type": "null"},
+                    "rating": {"type": "number"},
+                },
+                "required": ["rating"],
+            },
+        ]
+    },
+    "MapRequest": {
+        "anyOf": [{"properties": {name: {"type": "null"} for name in WAYS if name != way}} for way in WAYS]
+    },
+    "MatrixRequest": {
+        "if": {"properties": {"metric": {"const": "dtw"}}, "required": ["metric"]},
+        "then": {"properties": {"track_ids": {"maxItems": MAX_DTW_MATRIX}}},
+    },
+}
+
+
+def document(config: Config | None = None) -> dict[str, Any]:
+    """The whole document; limits that are settings are those of `config`."""
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     for route in ROUTES:
         paths[route.path][route.method.lower()] = _operation(route)
-    return {
+    whole = {
         "openapi": "3.1.0",
         "info": {"title": "fpserver", "version": version("fpserver"), "description": TEXT},
         "tags": [{"name": name} for name in dict.fromkeys(route.section for route in ROUTES)],
@@ -53,6 +100,19 @@ def document() -> dict[str, Any]:
             "securitySchemes": {KEY: {"type": "http", "scheme": "bearer", "description": KEY_TEXT}},
         },
     }
+    _settle(whole, config or Config())
+    return whole
+
+
+def _settle(node: Any, config: Config) -> None:
+    """Put a setting's value where its name stands for a limit, as `recommend.max_recommendations`."""
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in children:
+        if key in ("maximum", "maxItems") and isinstance(value, str):
+            table, _, name = value.partition(".")
+            node[key] = getattr(getattr(config, table), name)
+        else:
+            _settle(value, config)
 
 
 def _operation(route: Route) -> dict[str, Any]:
@@ -101,9 +161,11 @@ def _query_parameters(wire: Wire) -> list[dict[str, Any]]:
         return []
     _, components = msgspec.json.schema_components([wire.query], ref_template=REF)
     parameters = []
-    for name, schema in components[wire.query.__name__]["properties"].items():
+    whole = components[wire.query.__name__]
+    for name, schema in whole["properties"].items():
         plain = _without_null(schema)
-        parameter = {"name": name, "in": "query", "required": False, "schema": plain}
+        required = name in whole.get("required", ())
+        parameter = {"name": name, "in": "query", "required": required, "schema": plain}
         if text := plain.pop("description", None):
             parameter["description"] = text
         parameters.append(parameter)
@@ -134,14 +196,29 @@ def _body(body: Body) -> dict[str, Any]:
         schema |= {
             "type": "object",
             "properties": {name: _part(name, text) for name, text in body.parts.items()},
+            "required": [name for name in body.parts if name != "metadata"],
+            "additionalProperties": body.other_parts,
         }
+    else:
+        schema |= {"type": "string", "contentMediaType": body.media_type, "minLength": 1}
+    if body.media_type == FORM:
+        return {"schema": schema, "encoding": {name: {"contentType": _kind(name)} for name in body.parts}}
     return {"schema": schema}
+
+
+def _kind(part: str) -> str:
+    return JSON if part == "metadata" else "application/octet-stream"
 
 
 def _part(name: str, text: str) -> dict[str, Any]:
     if name == "metadata":
         return {"description": text, "$ref": REF.format(name=MetadataIn.__name__)}
-    return {"type": "string", "contentMediaType": "application/octet-stream", "description": text}
+    return {
+        "type": "string",
+        "contentMediaType": _kind(name),
+        "minLength": 1,
+        "description": text,
+    }
 
 
 def _reply(reply: Reply) -> dict[str, Any]:
@@ -159,7 +236,7 @@ def _refusals(kinds: Sequence[type[FpserverError]]) -> dict[str, Any]:
     for kind in dict.fromkeys((*kinds, FpserverError)):
         by_status[status_of(kind)].append(kind)
     content = {kind: {"schema": {"$ref": REF.format(name=ErrorAnswer.__name__)}} for kind in (JSON, MSGPACK)}
-    refusals: dict[str, Any] = {}
+    refusals: dict[str, Any] = {"400": {"description": NOT_HTTP, "content": content}}
     for status, group in sorted(by_status.items()):
         lines = [f"`{kind.code}`: {(inspect.getdoc(kind) or '').rstrip('.')}" for kind in group]
         if status == status_of(FpserverError):
@@ -183,4 +260,4 @@ def _components() -> dict[str, Any]:
     _, components = msgspec.json.schema_components(
         sorted(spoken, key=lambda kind: kind.__name__), ref_template=REF
     )
-    return dict(components)
+    return {name: {**schema, **BEYOND_TYPES.get(name, {})} for name, schema in components.items()}

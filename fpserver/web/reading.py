@@ -4,7 +4,7 @@ Every refusal names the field, the value and the rule.
 """
 
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -36,10 +36,15 @@ def read_query(request: web.Request, kind: type[R]) -> R:
             raise InvalidRequest(f"query parameter {name} is given more than once")
     values = dict(request.query)
     try:
-        return msgspec.convert(values, kind, strict=False)
+        found = msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         rule, field = _rule(error)
-        raise InvalidRequest(f"query parameter {field} is {shown(values.get(field, ''))}: {rule}") from error
+        where = f"query parameter {field} is {shown(values[field])}" if field in values else "query"
+        raise InvalidRequest(f"{where}: {rule}") from error
+    for name, value in values.items():
+        if getattr(found, name) is None:  # what msgspec makes of the word null
+            raise InvalidRequest(f"query parameter {name} is {shown(value)}: what is not wanted is left out")
+    return found
 
 
 def no_query(request: web.Request) -> None:
@@ -79,8 +84,15 @@ def decode(
     Raises:
         InvalidRequest: it is malformed, or a field is unknown or breaks its rule.
     """
+    reader = decoder or msgspec.json.Decoder(kind)
     try:
-        return (decoder or msgspec.json.Decoder(kind)).decode(body)
+        try:
+            return reader.decode(body)
+        except msgspec.ValidationError as error:
+            if "got `float`" not in str(error):
+                raise
+            library = msgspec.json if isinstance(reader, msgspec.json.Decoder) else msgspec.msgpack
+            return msgspec.convert(_whole(library.decode(body)), kind)
     except msgspec.ValidationError as error:
         rule, field = _rule(error)
         raise InvalidRequest(f"{what}: {f'field {field}: ' if field else ''}{rule}") from error
@@ -120,8 +132,22 @@ def shown(value: str) -> str:
     return repr(value if len(value) <= MAX_SHOWN_CHARS else value[:MAX_SHOWN_CHARS] + "…")
 
 
+def _whole(value: Any) -> Any:
+    """The same with 5 for 5.0, as JSON means it: some clients have no other numbers."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _whole(each) for name, each in value.items()}
+    return value
+
+
 def _rule(error: msgspec.ValidationError) -> tuple[str, str]:
-    """(the rule broken, the field's name) of msgspec's "Expected `int` >= 1 - at `$.limit`"."""
+    """(the rule broken, the field's name) of msgspec's "Expected `int` >= 1 - at `$.limit`".
+
+    What is wrong with the name of a map's entry is said to be "at `key` in `$.features`".
+    """
     sentence, _, path = str(error).partition(" - at ")
-    field = path.strip("`").removeprefix("$").removeprefix(".")
+    field = path.rpartition(" in ")[2].strip("`").removeprefix("$").removeprefix(".")
     return sentence[:1].lower() + sentence[1:], field

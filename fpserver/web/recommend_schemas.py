@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from fpserver.terms import MAX_USER_CHARS
+from fpserver.web.feedback_schemas import USER
 from fpserver.web.schemas import Answer, Request
 from fpserver.web.similar_schemas import SieveIn, TrackId
 
@@ -49,7 +50,14 @@ class ModelAnswer(Answer, frozen=True, kw_only=True):
 
 # ---------------------------------------------------------------- recommendations
 
-Count = Annotated[int, Meta(ge=1, description="most tracks, up to `recommend.max_recommendations`")]
+Count = Annotated[
+    int,
+    Meta(
+        ge=1,
+        description="most tracks, up to `recommend.max_recommendations`",
+        extra_json_schema={"maximum": "recommend.max_recommendations"},
+    ),
+]
 Strategy = Annotated[
     Literal["hybrid", "content", "collaborative"],
     Meta(
@@ -110,7 +118,13 @@ class RecommendationsRequest(Request, frozen=True, kw_only=True):
     exclude: Annotated[list[TrackId], Meta(max_length=MAX_NAMED, description="not these")] = msgspec.field(
         default_factory=list
     )
-    user: Annotated[str, Meta(min_length=1, max_length=MAX_USER_CHARS, description="for whom")] | None = None
+    user: (
+        Annotated[
+            str,
+            Meta(min_length=1, max_length=MAX_USER_CHARS, description="for whom", extra_json_schema=USER),
+        ]
+        | None
+    ) = None
     filter: Annotated[SieveIn, Meta(description="only tracks that pass it")] | None = None
     k: Count = 10
     strategy: Strategy = "hybrid"

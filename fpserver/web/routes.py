@@ -125,13 +125,18 @@ ROUTES = (
 )
 
 
-ANY_USER = ("{user}", "{user:[^/]+}")  # aiohttp's own parameters hold no braces
+PATTERNS = {
+    "{user}": "{user:[^/]+}",  # aiohttp's own parameters hold no braces
+    "{track_id}": "{track_id:(?!known$)[^/]+}",  # /v1/tracks/known is a place of its own, whatever the method
+}
 
 
 def register(app: web.Application) -> None:
     """Give the app its routes; what can be read can be asked for with HEAD, except a stream."""
     for route in ROUTES:
-        path = route.path.replace(*ANY_USER)
+        path = route.path
+        for name, pattern in PATTERNS.items():
+            path = path.replace(name, pattern)
         if route.method == "GET" and route.handler is not batches.events:
             app.router.add_get(path, route.handler)
         else:

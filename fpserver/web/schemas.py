@@ -23,6 +23,7 @@ MAX_MATCHES = 100
 MAX_PAGE = 200
 MAX_KNOWN = 10_000
 MAX_FILTER_CHARS = 1000
+CURSOR = {"format": "cursor"}  # what only a page before it can have given
 
 Text = Annotated[str, Meta(max_length=MAX_METADATA_CHARS)]
 Filter = Annotated[str, Meta(min_length=1, max_length=MAX_FILTER_CHARS)]
@@ -239,7 +240,9 @@ class Filters(FactRanges, frozen=True, kw_only=True):
 class TracksQuery(Filters, frozen=True, kw_only=True):
     """Which tracks to list."""
 
-    cursor: Annotated[str, Meta(description="`next_cursor` of the page before")] | None = None
+    cursor: (
+        Annotated[str, Meta(description="`next_cursor` of the page before", extra_json_schema=CURSOR)] | None
+    ) = None
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE, description="most tracks in the answer")] = 50
     status: TrackStatus | None = None
     batch_id: BatchId | None = None

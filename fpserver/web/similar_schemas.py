@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from fpserver.terms import MAX_TRACK_ID, Group, Sieve
+from fpserver.web.likeness import MAX_WEIGHT
 from fpserver.web.schemas import Answer, Filter, Filters, Request
 
 MAX_FEATURES_CHARS = 200
@@ -13,9 +14,14 @@ MAX_SEGMENT_HITS = 50
 EQUAL = ("genre", "tag", "artist", "album", "external_id", "isrc", "key")
 
 TrackId = Annotated[int, Meta(ge=1, le=MAX_TRACK_ID)]
-Weight = Annotated[float, Meta(ge=0, le=1000)]
+Weight = Annotated[float, Meta(ge=0, le=MAX_WEIGHT)]
+GROUPS_THAT_COUNT = {
+    "propertyNames": {"enum": [group.value for group in Group]},
+    "not": {"additionalProperties": {"const": 0}},
+}
 GroupWeights = Annotated[
-    dict[Group, Weight] | list[Group],
+    Annotated[dict[Group, Weight], Meta(extra_json_schema=GROUPS_THAT_COUNT)]
+    | Annotated[list[Group], Meta(extra_json_schema={"minItems": 1})],
     Meta(
         description="groups of descriptors that count, or the weight of each; left out: temporal 1, spectral 2, "
         "rhythm ½, tonal ½, timbre 2"
@@ -31,6 +37,7 @@ Features = Annotated[
         max_length=MAX_FEATURES_CHARS,
         description="groups of descriptors, with weights if they differ: `timbre,rhythm` or `timbre:2,rhythm:0.5`; of "
         "temporal, spectral, rhythm, tonal, timbre. Default: temporal 1, spectral 2, rhythm ½, tonal ½, timbre 2",
+        extra_json_schema={"format": "feature-weights"},
     ),
 ]
 Metric = Annotated[
@@ -68,7 +75,14 @@ class SieveIn(Filters, frozen=True, kw_only=True):
 class SimilarQuery(SieveIn, frozen=True, kw_only=True):
     """What is meant by near, and which tracks may be it."""
 
-    k: Annotated[int, Meta(ge=1, description="most neighbours; at most similarity.max_neighbours")] = 10
+    k: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="most neighbours; at most similarity.max_neighbours",
+            extra_json_schema={"maximum": "similarity.max_neighbours"},
+        ),
+    ] = 10
     features: Features | None = None
     metric: Metric = "euclidean"
     transpose: Transpose = False
@@ -94,7 +108,13 @@ class TrackSegmentsQuery(SegmentsQuery, frozen=True, kw_only=True):
 class MatrixRequest(Request, frozen=True, kw_only=True):
     """Tracks that are to be compared, each with each."""
 
-    track_ids: Annotated[list[TrackId], Meta(min_length=1)]
+    track_ids: Annotated[
+        list[TrackId],
+        Meta(
+            min_length=1,
+            extra_json_schema={"maxItems": "similarity.max_matrix_tracks", "uniqueItems": True},
+        ),
+    ]
     features: GroupWeights | None = None
     metric: Metric = "euclidean"
     transpose: Transpose = False
@@ -212,7 +232,17 @@ class SegmentsAnswer(Answer, frozen=True, kw_only=True):
 class MapRequest(Request, frozen=True, kw_only=True):
     """Which tracks to lay out, and how. At most one of `track_ids`, `like` and `filter`; none of them: all tracks."""
 
-    track_ids: Annotated[list[TrackId], Meta(min_length=1, description="these tracks")] | None = None
+    track_ids: (
+        Annotated[
+            list[TrackId],
+            Meta(
+                min_length=1,
+                description="these tracks",
+                extra_json_schema={"maxItems": "similarity.max_map_tracks"},
+            ),
+        ]
+        | None
+    ) = None
     like: Annotated[TrackId, Meta(description="this track and its nearest")] | None = None
     filter: Annotated[SieveIn, Meta(description="tracks that pass it")] | None = None
     limit: (
@@ -222,6 +252,7 @@ class MapRequest(Request, frozen=True, kw_only=True):
                 ge=1,
                 description="most tracks, where track_ids does not name them; left out: 1000, or "
                 "similarity.max_map_tracks if that is less",
+                extra_json_schema={"maximum": "similarity.max_map_tracks"},
             ),
         ]
         | None

@@ -64,6 +64,6 @@ def numeric_threads() -> list[str | None]:
     return [os.environ.get("OMP_NUM_THREADS"), os.environ.get("OPENBLAS_NUM_THREADS")]
 
 
-def open_files(folder: Path, n_files: int) -> int:
+def n_descriptors(folder: Path, n_files: int) -> int:
     files = [(folder / str(i)).open("w") for i in range(n_files)]
     return len(files)

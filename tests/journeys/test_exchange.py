@@ -228,6 +228,7 @@ async def test_a_damaged_file_is_told_and_what_came_before_is_in(services: Servi
         (whole[: len(MAGIC)], "breaks off"),
         (whole[: len(MAGIC)] + b"\xff" * 50, "breaks off, or is damaged"),
         (whole[: len(MAGIC)] + b"\0\0\0\5hello", "is damaged at byte"),
+        (MAGIC + framed(Header(stamp={"a": "?"})).replace(b"?", b"\xaa"), "is damaged at byte"),  # no UTF-8
     ):
         file.write_bytes(damaged)
         with pytest.raises(InvalidRequest, match=told):

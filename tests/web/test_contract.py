@@ -11,6 +11,7 @@ import pytest
 from fpserver import errors
 from fpserver.config import Config
 from fpserver.errors import FpserverError
+from fpserver.feedback import is_user
 from fpserver.web import docs_page, openapi
 from fpserver.web.app import create_app
 from fpserver.web.contract import wire_of
@@ -121,3 +122,39 @@ def test_the_written_page_tells_every_route_parameter_and_error() -> None:
 def test_the_written_page_tells_of_no_route_that_is_gone() -> None:
     told = set(re.findall(r"`((?:GET|POST|PATCH|DELETE) /[^`]*)`", API_PAGE.read_text(encoding="utf-8")))
     assert told == {f"{route.method} {route.path}" for route in ROUTES}
+
+
+def test_a_parameter_that_must_be_given_is_said_to_be(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/v1/tracks/{track_id}/similar-segments"]["get"]
+    needed = {each["name"] for each in operation["parameters"] if each["required"]}
+    assert needed == {"track_id", "start_s"}
+
+
+def test_limits_that_are_settings_are_those_of_the_server() -> None:
+    config = Config().with_values(recommend={"max_recommendations": 17}, similarity={"max_map_tracks": 99})
+    schemas = openapi.document(config)["components"]["schemas"]
+    assert schemas["RecommendationsRequest"]["properties"]["k"]["maximum"] == 17
+    ids = schemas["MapRequest"]["properties"]["track_ids"]["anyOf"]
+    assert [kind["maxItems"] for kind in ids if kind["type"] == "array"] == [99]
+    limits = re.findall(r'"(?:maximum|maxItems)": ("?)', json.dumps(openapi.document()))
+    assert limits and not any(limits)
+
+
+def test_what_is_documented_of_a_user_is_what_is_taken(document: dict[str, Any]) -> None:
+    pattern = document["components"]["schemas"]["FeedbackIn"]["properties"]["user"]["pattern"]
+    for name in (
+        "ann",
+        ".",
+        "..",
+        "...",
+        ".a",
+        "a b",
+        "a\tb",
+        "\x00",
+        "a\x7f",
+        "\x9f",
+        "\xa0",
+        "ü/ü",
+        "\U0001f600",
+    ):
+        assert bool(re.search(pattern, name)) == is_user(name), name

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
@@ -288,3 +290,14 @@ async def next_event(response: Any) -> tuple[str, dict[str, Any]]:
         data = (await response.content.readline()).decode().removeprefix("data: ")
         assert await response.content.readline() == b"\n"
     return name, json.loads(data)
+
+
+def test_a_form_header_that_is_none_is_neither_printed_nor_kept_for_good() -> None:
+    script = (
+        "import fpserver.web.forms\n"
+        "from aiohttp import multipart\n"
+        "for n in range(9): multipart.parse_content_disposition(f'x{n} y; {n}')\n"
+        "print([key for key in vars(multipart).get('__warningregistry__', {}) if key != 'version'])"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (run.stdout.strip(), run.stderr) == ("[]", "")

@@ -166,6 +166,14 @@ async def test_msgpack_is_spoken_both_ways(web: Web, chooser: Chooser) -> None:
     assert msgspec.msgpack.decode(await response.read())["n_tracks"] == 20
 
 
+@pytest.mark.parametrize("kind", ["application/json", "application/msgpack"])
+async def test_a_whole_number_may_be_written_with_a_point(web: Web, chooser: Chooser, kind: str) -> None:
+    library = msgspec.json if kind.endswith("json") else msgspec.msgpack
+    body = library.encode({"track_ids": [1.0, 2.0, 3], "seed": 7.0, "min_dist": 0})
+    response = await web.post("/v1/map", data=body, headers={"Content-Type": kind})
+    assert response.status == 200 and (await response.json())["n_tracks"] == 3
+
+
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
@@ -179,6 +187,8 @@ async def test_msgpack_is_spoken_both_ways(web: Web, chooser: Chooser) -> None:
         ({"features": []}, "no group has a weight above 0"),
         ({"features": {"timbre": 0}}, "no group has a weight above 0"),
         ({"features": {"timbre": -1}}, "field features"),
+        ({"features": {"colour": 1}}, "field features: invalid enum value 'colour'"),
+        ({"limit": 2.5}, "field limit: expected `int | null`, got `float`"),
         ({"n_neighbors": 1}, "field n_neighbors"),
         ({"min_dist": 1.0}, "field min_dist"),
         ({"metric": "dtw"}, "field metric"),

@@ -32,6 +32,13 @@ async def test_a_method_that_a_path_does_not_take(web: Web) -> None:
     assert set(response.headers["Allow"].split(",")) == {"GET", "HEAD", "POST"}
 
 
+async def test_a_path_beside_numbered_ones_takes_its_own_methods_only(web: Web) -> None:
+    for method in ("GET", "PATCH", "DELETE", "OPTIONS"):
+        response = await web.request(method, "/v1/tracks/known")
+        await refused(response, 405, "method_not_allowed")
+        assert response.headers["Allow"] == "POST"
+
+
 async def test_parameters_where_there_are_none(web: Web) -> None:
     assert "takes no parameters" in await refused(await web.get("/v1/tracks/1?x=1"), 422, "invalid_request")
 
@@ -150,3 +157,13 @@ async def test_no_odd_value_anywhere_is_a_500(web: Web, route: Route) -> None:
                 assert (await response.json())["error"]["code"]
             if route.method == "GET":
                 break
+
+
+async def test_bytes_of_a_form_that_are_no_text_are_told_as_well_as_can_be(web: Web) -> None:
+    body = (
+        b"--X\r\nContent-Type: multipart/mi\xe6\xf7\xf0o boundary=Y\r\n\r\n--Y\r\n\r\nx\r\n--Y--\r\n--X--\r\n"
+    )
+    headers = {"Content-Type": "multipart/form-data; boundary=X"}
+    for path in ("/v1/identify", "/v1/tracks", "/v1/ingest"):
+        response = await web.post(path, data=body, headers=headers)
+        await refused(response, 422, "invalid_request")

@@ -140,6 +140,7 @@ async def test_a_map_shows_the_tracks_that_were_chosen(web: Web, ids: dict[str, 
     for body, shown in (
         ({"track_ids": [*ids.values(), unknown]}, set(ids.values())),
         ({"filter": {"genre": "likeness", "q": "noisy"}}, {ids["likeness noisy"]}),
+        ({"filter": {"genre": "no such"}}, set()),  # was a 500
         (
             {"like": ids["likeness 1"], "limit": 2, "features": ["timbre"]},
             {ids["likeness 1"], ids["likeness noisy"]},
@@ -181,6 +182,8 @@ async def test_a_track_tells_how_far_its_description_has_come(
         ("/v1/tracks/{}/similar?features=timbre:x", 422, "invalid_request", "weight 'x'"),
         ("/v1/tracks/{}/similar?features=timbre:0", 422, "invalid_request", "weight above 0"),
         ("/v1/tracks/{}/similar?features=timbre:nan", 422, "invalid_request", "weight of timbre is nan"),
+        ("/v1/tracks/{}/similar?features=timbre:1e308", 422, "invalid_request", "at most 1000 counts"),
+        ("/v1/tracks/{}/similar?tempo_bpm_min=null", 422, "invalid_request", "tempo_bpm_min is 'null'"),
         ("/v1/tracks/{}/similar?metric=hamming", 422, "invalid_request", "metric is 'hamming'"),
         (
             "/v1/tracks/{}/similar?tempo_bpm_min=9&tempo_bpm_max=8",
@@ -197,7 +200,12 @@ async def test_a_track_tells_how_far_its_description_has_come(
         ("/v1/tracks/99999/similar", 404, "track_not_found", "no track 99999"),
         ("/v1/similarity/{}/99999", 404, "track_not_found", "no track 99999"),
         ("/v1/similarity/{}/x", 422, "invalid_request", "track id is 'x'"),
-        ("/v1/tracks/{}/similar-segments", 422, "invalid_request", "start_s"),
+        (
+            "/v1/tracks/{}/similar-segments",
+            422,
+            "invalid_request",
+            "query: object missing required field `start_s`",
+        ),
         ("/v1/tracks/{}/similar-segments?start_s=500", 422, "invalid_request", "is described to 10 s"),
         ("/v1/tracks/{}/similar-segments?start_s=2&end_s=1", 422, "invalid_request", "end_s is 1"),
     ],

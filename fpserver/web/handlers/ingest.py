@@ -42,6 +42,7 @@ ITEM_ERRORS = (AudioEmpty, AudioTooLarge, BodyTooLarge, InvalidRequest, errors.S
     bodies=(
         form(
             "any number of files, each a part with a file name; a JSON part `metadata` speaks of the file after it",
+            other_parts=True,
             metadata="optional, before a file: JSON, the fields of `MetadataIn`",
             file="a recording; any part name will do, the file name is the item's name",
         ),
