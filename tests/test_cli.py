@@ -279,7 +279,7 @@ def test_doctor_is_content_and_names_what_is_wrong(server: Running, data: Path) 
     unwell = fpserver("doctor", "--data", data, FPSERVER_FINGERPRINT__HOP="128")
     assert unwell.returncode == 1
     assert "fingerprint.hop" in unwell.stdout
-    assert unwell.stdout.endswith("1 of 6 checks failed\n")
+    assert unwell.stdout.endswith("1 of 7 checks failed\n")
 
 
 @pytest.mark.parametrize(

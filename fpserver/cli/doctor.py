@@ -157,6 +157,21 @@ async def _store(config: Config) -> str:
     )
 
 
+async def _keys(config: Config) -> str:
+    """Whether a server of these settings would find the keys that it wants."""
+    from fpserver.access.store import FUNCTIONS, Keys  # noqa: PLC0415
+    from fpserver.store.connect import load_functions, open_store  # noqa: PLC0415
+    from fpserver.web.access import check_keys, keys_needed  # noqa: PLC0415
+
+    async with open_store(config.redis) as client:
+        await load_functions(client, FUNCTIONS)
+        keys = Keys(client, config.access, timeout_s=config.redis.timeout_s)
+        await check_keys(config, keys)
+        n_in_force = sum(key.revoked_at is None for key in await keys.all())
+    asked_for = "asked for" if keys_needed(config) else f"not asked for at {config.web.host}"
+    return f"{n_in_force} in force, {asked_for}"
+
+
 CHECKS: dict[str, Check] = {
     "python": _python,
     "wheels": _wheels,
@@ -164,4 +179,5 @@ CHECKS: dict[str, Check] = {
     "disk": _disk,
     "decoder": _decoder,
     "store": _store,
+    "keys": _keys,
 }

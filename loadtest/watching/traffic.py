@@ -29,7 +29,7 @@ KINDS = ("play", "like", "skip", "dislike")
 SETTINGS = {
     "FPSERVER_ACCESS__REQUIRED": "true",
     "FPSERVER_WEB__PLACES": "2",
-    "FPSERVER_WEB__MAX_WAITING": "3",
+    "FPSERVER_WEB__MAX_WAIT_FOR_PLACE_S": "0.3",
     "FPSERVER_RECOMMEND__TRAIN_EVERY_S": "0",
     "FPSERVER_LOG__FORMAT": "json",
     "FPSERVER_LOG__SLOW_REQUEST_S": "0.2",
