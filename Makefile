@@ -4,7 +4,7 @@
 #   make demo     set up, start on the embedded store, ingest, identify a degraded clip, print the answer
 #                 (make demo MUSIC=~/Music for your own files; make stop ends the server it leaves running)
 #   make cluster  set up, a Redis Cluster of three masters and three replicas on loopback, until Ctrl-C
-#   make test     set up, all tests: in two processes, then those that measure time alone
+#   make test     set up, all tests: in three processes, then those that measure time alone
 #   make check    format, lint, strict types, tests
 
 PYTHON ?= python3
@@ -52,7 +52,7 @@ cluster: .venv/runtime
 	@$(BIN)/fpserver cluster data/cluster
 
 test: .venv/dev
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not alone"
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile -m "not alone"
 	@$(BIN)/python -m pytest -m alone
 
 check-style: .venv/dev

@@ -71,8 +71,12 @@ def main() -> int:
     arguments = _arguments()
     with tempfile.TemporaryDirectory(prefix="fpserver-contract-") as folder, ExitStack() as stack:
         _material(Path(folder))
-        ours = None if arguments.address else stack.enter_context(standing(Path(folder) / "data"))
+        ours = (
+            None if arguments.address else stack.enter_context(standing(Path(folder) / "data", guarded=True))
+        )
         address = ours.server.address if ours else arguments.address
+        if ours:
+            arguments.key = ours.key
         status, said, told = _asked(address, Path(folder), arguments)
         log = ours.log.read_text().splitlines() if ours else []
         errors = [line for line in log if "web.unexpected" in line]
@@ -180,7 +184,8 @@ def _page(found: dict[str, Any]) -> str:
             "# Does the server do what its OpenAPI document says?",
             "",
             f"schemathesis {found['schemathesis']} against a running server (two web processes, a worker, an embedded "
-            f"store, {N_SONGS} songs): {found['operations']} of {found['operations_in_all']} operations, "
+            f"store, {N_SONGS} songs{'; it asks for keys' if found['with_key'] else ''}): "
+            f"{found['operations']} of {found['operations_in_all']} operations, "
             f"{found['requests']:,} requests in {found['seconds']:.0f} s, {found['examples']} questions at random of "
             f"each operation, seed {found['seed']}. {found['setting']}.",
             "",

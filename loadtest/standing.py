@@ -5,9 +5,11 @@ people did with them. `knows_its_songs` tells whether it still does what it is f
 """
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
@@ -50,18 +52,21 @@ class Standing:
     clip: bytes  # of the first track, from CLIP_FROM_S on, under noise
     log: Path
     music: Path  # the manifest root
+    key: str | None = None  # that the server asks for; it may do everything
 
 
 @contextmanager
-def standing(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[Standing]:
-    """Start a server, and fill it; it ends with the context."""
+def standing(
+    data_dir: Path, *, settings: Mapping[str, str] | None = None, guarded: bool = False
+) -> Iterator[Standing]:
+    """Start a server, and fill it; it ends with the context. A guarded one is started anew, and asks for keys."""
     music = data_dir.parent / f"{data_dir.name}-music"
     music.mkdir(parents=True, exist_ok=True)
     files = [_file(music, seed) for seed in range(N_SONGS)]
     given = SETTINGS | {"FPSERVER_WEB__MANIFEST_ROOTS": str(music)} | dict(settings or {})
     with serving(data_dir, settings=given) as server:
         ids, batch_id, users = asyncio.run(_filled(server.address, files))
-        yield Standing(
+        stood = Standing(
             server=server,
             track_ids=tuple(ids),
             users=users,
@@ -70,6 +75,24 @@ def standing(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> It
             log=data_dir / "server.log",
             music=music,
         )
+        if not guarded:
+            yield stood
+            return
+    key = _made_key(data_dir)
+    with serving(data_dir, settings=given | {"FPSERVER_ACCESS__REQUIRED": "true"}) as server:
+        yield replace(stood, server=server, key=key)
+
+
+def _made_key(data_dir: Path) -> str:
+    """A key that may do everything, as much of it as one can."""
+    command = ("create", "everything", "--scope", "admin", "--rate", "100000", "--burst", "1000000")
+    made = subprocess.run(
+        [sys.executable, "-m", "fpserver", "keys", *command, "--data", str(data_dir)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return made.stdout.strip()
 
 
 def knows_its_songs(stood: Standing) -> bool:
@@ -78,7 +101,7 @@ def knows_its_songs(stood: Standing) -> bool:
     async def ask() -> bool:
         path = stood.music / "clip.mp3"
         path.write_bytes(stood.clip)
-        async with Client(stood.server.address) as client:
+        async with Client(stood.server.address, key=stood.key) as client:
             added = await client.add(_file(stood.music, 0), Metadata(), wait=True)
             matches = (await client.identify(path))["matches"]
         path.unlink()

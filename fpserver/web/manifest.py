@@ -33,7 +33,7 @@ def file_below(roots: Sequence[str], named: str, *, max_bytes: int) -> tuple[Pat
         descriptor = os.open(
             path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
         )  # never wait for a pipe's writer
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             if not _is_below(_opened(descriptor, path), below):  # a folder has become a link meanwhile
                 raise _outside(named)
             facts = os.fstat(descriptor)
@@ -43,9 +43,10 @@ def file_below(roots: Sequence[str], named: str, *, max_bytes: int) -> tuple[Pat
                 raise AudioEmpty(f"path {shown(named)} is empty: 0 bytes")
             if facts.st_size > max_bytes:
                 raise too_large(f"path {shown(named)}", max_bytes)
-            return path, hashlib.file_digest(file, "sha256").hexdigest()
-    except IsADirectoryError as error:
-        raise InvalidRequest(f"path {shown(named)} is not a regular file") from error
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return path, hashlib.file_digest(file, "sha256").hexdigest()
+        finally:
+            os.close(descriptor)  # fdopen leaves it open when it refuses, as it does a folder
     except OSError as error:
         raise SourceMissing(f"path {shown(named)} cannot be read: {error.strerror}") from error
 

@@ -14,6 +14,7 @@ from fpserver.apart import MAX_DTW_MATRIX
 from fpserver.config import Config
 from fpserver.errors import FpserverError
 from fpserver.terms import MAX_USER_CHARS
+from fpserver.web.access import keys_needed
 from fpserver.web.contract import Body, Reply, Wire, wire_of
 from fpserver.web.errors import RETRY_AFTER_S, status_of
 from fpserver.web.feedback_schemas import USER
@@ -86,10 +87,14 @@ BEYOND_TYPES: dict[str, dict[str, Any]] = {  # what no type of one field can sta
 
 
 def document(config: Config | None = None) -> dict[str, Any]:
-    """The whole document; limits that are settings are those of `config`."""
+    """The whole document; limits that are settings, and whether keys are asked for, are those of `config`."""
+    config = config or Config()
+    without_key: list[dict[str, list[str]]] = [] if keys_needed(config) else [{}]
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     for route in ROUTES:
-        paths[route.path][route.method.lower()] = _operation(route)
+        paths[route.path][route.method.lower()] = operation = _operation(route)
+        if route.scopes:
+            operation["security"] = [{KEY: [*route.scopes]}, *without_key]
     whole = {
         "openapi": "3.1.0",
         "info": {"title": "fpserver", "version": version("fpserver"), "description": TEXT},
@@ -100,7 +105,7 @@ def document(config: Config | None = None) -> dict[str, Any]:
             "securitySchemes": {KEY: {"type": "http", "scheme": "bearer", "description": KEY_TEXT}},
         },
     }
-    _settle(whole, config or Config())
+    _settle(whole, config)
     return whole
 
 
@@ -128,8 +133,6 @@ def _operation(route: Route) -> dict[str, Any]:
             **_refusals((*wire.errors, *_access_errors(route))),
         },
     }
-    if route.scopes:
-        operation["security"] = [{KEY: [*route.scopes]}]
     if wire.bodies:
         content = {body.media_type: _body(body) for body in wire.bodies}
         operation["requestBody"] = {"required": True, "content": content}

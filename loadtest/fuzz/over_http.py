@@ -147,7 +147,7 @@ class Asker:
         target = self._path(route) + self._query(route)
         lines = [
             f"{method} {target} HTTP/1.1".encode("utf-8", "replace"),
-            b"Host: fpserver",
+            b"Host: 127.0.0.1",
             b"Connection: close",
         ]
         if kind and chance.random() < 0.95:

@@ -2,11 +2,12 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from fpserver.errors import AudioEmpty, AudioTooLarge, InvalidRequest, SourceMissing
+from fpserver.errors import AudioEmpty, AudioTooLarge, FpserverError, InvalidRequest, SourceMissing
 from fpserver.web.manifest import file_below
 
 
@@ -94,3 +95,14 @@ def test_a_folder_that_becomes_a_link_while_it_is_opened_leads_nowhere(
     monkeypatch.setattr(os, "open", swap_and_open)
     with pytest.raises(InvalidRequest, match=r"is not below"):
         file_below([str(music)], "sub/song.mp3", max_bytes=10)
+
+
+def test_what_is_refused_leaves_no_file_open(music: Path) -> None:
+    (music / "empty.mp3").touch()
+    os.mkfifo(music / "pipe")
+    before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
+    for named in ("sub", "empty.mp3", "pipe", "none.mp3", "../secret", "sub/song.mp3"):
+        with suppress(FpserverError):
+            file_below([str(music)], named, max_bytes=3)
+    if before:
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
