@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import hdrs, web
 
+from fpserver.access import tokens
 from fpserver.access.store import Allowance, Keys, Pass
 from fpserver.config import Config
 from fpserver.errors import ConfigInvalid, OriginRefused, Unauthenticated
@@ -19,6 +20,9 @@ from fpserver.web.door import DOOR
 from fpserver.web.reading import shown
 from fpserver.web.routes import ROUTES
 
+CLAIMED: web.RequestKey[str] = web.RequestKey(
+    "claimed", str
+)  # id of the key that came, before anybody looked at it
 PASS: web.RequestKey[Pass] = web.RequestKey("pass", Pass)
 ANY_ORIGIN = "*"
 PREFLIGHT_KEPT_S = 600
@@ -77,7 +81,10 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     scopes = _SCOPES.get(request.match_info.handler, ())
     if open_to_all or not scopes:
         return await handler(request)
-    request[PASS] = await request.app[DOOR].services.keys.take(_key_of(request), scopes)
+    shown_key = _key_of(request)
+    if (token := tokens.read(shown_key)) is not None:
+        request[CLAIMED] = token.key_id
+    request[PASS] = await request.app[DOOR].services.keys.take(shown_key, scopes)
     with structlog.contextvars.bound_contextvars(key=request[PASS].key_id):
         return await handler(request)
 

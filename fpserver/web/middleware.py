@@ -13,7 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from fpserver import metrics
 from fpserver.errors import FpserverError, InvalidRequest
 from fpserver.stages import collected
-from fpserver.web.access import PASS, mark
+from fpserver.web.access import CLAIMED, PASS, mark
 from fpserver.web.answers import answer
 from fpserver.web.door import DOOR, REQUEST_ID
 from fpserver.web.errors import CLIENT_GONE, body_of, headers_of, http_sentence, status_of
@@ -60,7 +60,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
                 status=status,
                 ms=round(1000 * seconds, 1),
                 peer=request.remote,
-                **({"key": request[PASS].key_id} if PASS in request else {}),
+                **_key(request),
             )
 
 
@@ -110,6 +110,13 @@ def _refusal(
 ) -> web.Response:
     metrics.ERRORS.labels(code).inc()
     return answer(request, body_of(code, message, request[REQUEST_ID]), status=status, headers=headers)
+
+
+def _key(request: web.Request) -> dict[str, str]:
+    """Which key came, and whether it did."""
+    if PASS in request:
+        return {"key": request[PASS].key_id}
+    return {"key_refused": request[CLAIMED]} if CLAIMED in request else {}
 
 
 def route_of(request: web.Request) -> str:

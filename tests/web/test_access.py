@@ -90,6 +90,15 @@ async def test_a_key_that_is_revoked_is_refused_with_the_next_request(guarded: W
     await refused(await guarded.get("/v1/tracks", headers=shown(token)), 401, "unauthenticated")
 
 
+async def test_the_log_names_a_key_that_did_not_do(guarded: Web) -> None:
+    token = await key(guarded, Scope.IDENTIFY)
+    await guarded.app[DOOR].services.keys.revoke(token.key_id)
+    with structlog.testing.capture_logs() as logs:
+        await guarded.get("/v1/tracks", headers=shown(token))
+    (line,) = (line for line in logs if line["event"] == "web.request")
+    assert line["key_refused"] == token.key_id and "key" not in line
+
+
 async def test_a_missing_scope_is_named(guarded: Web) -> None:
     token = await key(guarded, Scope.IDENTIFY)
     message = await refused(await guarded.delete("/v1/tracks/1", headers=shown(token)), 403, "scope_missing")
