@@ -171,7 +171,7 @@ class WebConfig(Section, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8710
     processes: Positive = 1
     places: Count = 0  # questions answered at once, per process; 0: two per decoding process
-    max_wait_for_place_s: Annotated[float, Meta(ge=0)] = 0.2  # who would likely wait longer is answered 503
+    max_wait_for_place_s: Annotated[float, Meta(ge=0)] = 0.5  # who would likely wait longer is answered 503
     max_connections: Positive = 4096  # per process; the oldest idle one makes room for one more
     max_unread_bytes: Positive = 256 * 2**20  # per process, of answers that clients do not read
     head_timeout_s: Seconds = 15.0  # longest arrival of a request's head

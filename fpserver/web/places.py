@@ -19,11 +19,10 @@ from contextlib import asynccontextmanager, suppress
 from fpserver.errors import Overloaded
 from fpserver.stages import measured
 
-PATIENCE_S = 3.0  # somebody has waited at every moment for so long: nobody waits from then on
+PATIENCE_S = 2.0  # somebody has waited at every moment for so long: nobody waits from then on
 REMEMBERED_S = 2.0  # how far back the share of time counts in which all places were taken
-OFTEN_FREE = (
-    0.35  # below that share people wait again (4 places, just as much load as they can take: 0.31, Erlang)
-)
+OFTEN_FREE = 0.12  # below that share people wait again: a third of what 2 places can take (Erlang)
+
 FIRST_HELD_S, HELD_WEIGHT = (
     0.1,
     1 / 16,

@@ -123,7 +123,7 @@ async def test_when_places_are_free_again_people_wait_again(clock: Clock) -> Non
     async with await waiting, holding(places, 1):
         with pytest.raises(Overloaded, match="0 wait"):
             places.check()
-    clock.now_s += 1.5 * REMEMBERED_S
+    clock.now_s += 2.5 * REMEMBERED_S
     async with holding(places, 2):
         places.check()
 
