@@ -5,6 +5,7 @@ search       step by step, until something is accepted (search.py)
 describe     names of the tracks accepted
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,20 @@ class Identification:
     explanation: dict[str, Any] | None = None
 
 
-async def identify_file(services: Services, path: Path, options: IdentifyOptions) -> Identification:
+async def _go_on() -> None:
+    """Nobody has to be asked."""
+
+
+async def identify_file(
+    services: Services,
+    path: Path,
+    options: IdentifyOptions,
+    *,
+    longer: Callable[[], Awaitable[None]] = _go_on,
+) -> Identification:
     """Identify a clip that lies in a file: audio, or a fingerprint body.
+
+    `longer` is asked before the search goes on after its first step: from there on it takes long.
 
     Raises:
         AudioError, FingerprintInvalid, FingerprintForeign: it cannot be used.
@@ -73,7 +86,7 @@ async def identify_file(services: Services, path: Path, options: IdentifyOptions
             )
         clock.spent_s["pool"] = max(0.0, clock.spent_s["pool"] - sum(hearing.timings_s.values()))
         clock.spent_s |= hearing.timings_s
-        identification = await identify_hearing(services, hearing, options, clock)
+        identification = await identify_hearing(services, hearing, options, clock, longer=longer)
     finally:
         for stage, seconds in clock.spent_s.items():
             stages.note(stage, seconds)
@@ -82,9 +95,14 @@ async def identify_file(services: Services, path: Path, options: IdentifyOptions
 
 
 async def identify_hearing(
-    services: Services, hearing: Hearing, options: IdentifyOptions, clock: Clock
+    services: Services,
+    hearing: Hearing,
+    options: IdentifyOptions,
+    clock: Clock,
+    *,
+    longer: Callable[[], Awaitable[None]] = _go_on,
 ) -> Identification:
-    """Identify a clip that was heard already; the clock is told the time of each stage.
+    """Identify a clip that was heard already; the clock is told the time of each stage, `longer` as above.
 
     Raises:
         StoreUnavailable: no shard answers.
@@ -105,6 +123,8 @@ async def identify_hearing(
             matches += await _describe(services, accepted)
         if matches and (step.name == LAST_FOR_PARTS or _unheard_s(matches, hearing) < MIN_PART_S):
             break
+        if len(steps) == 1:
+            await longer()
     return Identification(
         duration_s=hearing.duration_s,
         truncated=hearing.truncated,

@@ -11,6 +11,7 @@ from fpserver.config import Config, RedisConfig
 from fpserver.files import sha256_of
 from fpserver.ingest import submit
 from fpserver.services import Services, open_services
+from fpserver.store.connect import open_store
 from fpserver.terms import ENDED, PARTS, Metadata, Submitted, Track
 from fpserver.worker.loop import work
 from tests.synth import RATE_HZ, song
@@ -32,6 +33,8 @@ async def opened(
 ) -> AsyncIterator[Services]:
     """The rooms on an emptied store."""
     config = config_for(store, described=described)
+    async with open_store(store) as client:
+        await client.flushall()
     async with open_services(config, pool_processes=pool_processes) as services:
         yield services
 

@@ -33,6 +33,7 @@ log = structlog.get_logger()
 
 MEASURE_S = 2.0
 PLACES_PER_PROCESS = 2  # that decodes
+LONG_WAITS = 4  # times as long somebody may wait for a place who will need it for long
 
 
 def create_app(config: Config) -> web.Application:
@@ -68,6 +69,9 @@ def create_app(config: Config) -> web.Application:
                 places=Places(
                     n_at_once=config.web.places or PLACES_PER_PROCESS * pool_processes(config),
                     max_wait_s=config.web.max_wait_for_place_s,
+                ),
+                long_places=Places(
+                    n_at_once=pool_processes(config), max_wait_s=LONG_WAITS * config.web.max_wait_for_place_s
                 ),
             )
             measuring = asyncio.create_task(_measure(door))

@@ -11,8 +11,11 @@ from fpserver.web.adding import check_fingerprint
 from fpserver.web.door import DOOR
 from fpserver.web.forms import part_chunks, parts
 from fpserver.web.media import FINGERPRINT, FORM
+from fpserver.web.places import Place
 from fpserver.web.streams import gone
 from fpserver.web.uploads import Upload, too_large
+
+PLACE: web.RequestKey[Place] = web.RequestKey("place", Place)  # of a clip that is being looked at
 
 
 @asynccontextmanager
@@ -48,7 +51,7 @@ async def received_clip(request: web.Request) -> AsyncIterator[Upload]:
         metrics.RECEIVED_BYTES.labels("clip_fingerprint" if fingerprint else "clip").inc(upload.n_bytes)
         if fingerprint:
             check_fingerprint(upload)
-        async with door.places.taken():
+        async with door.places.taken() as request[PLACE]:
             if gone(request):
                 raise ConnectionResetError("the client left while its clip waited for a place")
             yield upload

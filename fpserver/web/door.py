@@ -30,6 +30,7 @@ class Door:
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set when long answers must come to an end
     exposing: asyncio.Task[bytes] | None = None  # metrics that are being put together
     places: Places
+    long_places: Places  # for clips that the first step of a search does not find
     n_requests: int = 0
 
     @contextmanager

@@ -6,6 +6,9 @@ comes in bursts. Where somebody waits all the time, waiting bridges nothing, it 
 Nichols and Jacobson 2012: a queue is good while it empties). Then who finds no place is refused at once, until places
 are free often enough again.
 
+A question that turns out to be long moves on to a place among its like: else a few of them would keep everybody else
+waiting for seconds.
+
 Always true: nobody waits while a place is free, and who came first gets the next one.
 """
 
@@ -23,10 +26,8 @@ PATIENCE_S = 2.0  # somebody has waited at every moment for so long: nobody wait
 REMEMBERED_S = 2.0  # how far back the share of time counts in which all places were taken
 OFTEN_FREE = 0.12  # below that share people wait again: a third of what 2 places can take (Erlang)
 
-FIRST_HELD_S, HELD_WEIGHT = (
-    0.1,
-    1 / 16,
-)  # how long a place is held, before anybody knows; what the newest one counts
+FIRST_HELD_S = 0.1  # how long a place is held, before anybody knows
+HELD_WEIGHT = 1 / 16  # of the newest that is known
 
 
 class Places:
@@ -77,8 +78,21 @@ class Places:
             )
 
     @asynccontextmanager
-    async def taken(self) -> AsyncIterator[None]:
-        """A place, as long as the context lasts.
+    async def taken(self) -> AsyncIterator["Place"]:
+        """A place, as long as the context lasts, or until it is given up for another.
+
+        Raises:
+            Overloaded: there is no place, and no waiting for one.
+        """
+        place = Place()
+        await place.move_to(self)
+        try:
+            yield place
+        finally:
+            place.give_up()
+
+    async def enter(self) -> float:
+        """Take a place, now or soon; the moment, to be told to `leave`.
 
         Raises:
             Overloaded: there is no place, and no waiting for one.
@@ -89,12 +103,12 @@ class Places:
                 self._n_taken += 1
             else:
                 await self._turn()
-        since = self._clock()
-        try:
-            yield
-        finally:
-            self._held_s += HELD_WEIGHT * (self._clock() - since - self._held_s)
-            self._leave()
+        return self._clock()
+
+    def leave(self, *, since: float) -> None:
+        """Give up a place that was taken then."""
+        self._held_s += HELD_WEIGHT * (self._clock() - since - self._held_s)
+        self._leave()
 
     def _wait_s(self) -> float:
         """How long somebody who came now would wait, by how long places were held of late."""
@@ -134,3 +148,26 @@ class Places:
         self._crowded = (
             self._full_share > OFTEN_FREE if self._crowded else now - self._waited_since > PATIENCE_S
         )
+
+
+class Place:
+    """Somebody's place, here or there; at first none."""
+
+    def __init__(self) -> None:
+        self._held: tuple[Places, float] | None = None
+
+    async def move_to(self, places: Places) -> None:
+        """Give up the place, and take one of those.
+
+        Raises:
+            Overloaded: there is none, and no waiting for one; then this is none either.
+        """
+        self.give_up()
+        self._held = places, await places.enter()
+
+    def give_up(self) -> None:
+        """Leave it to others, if there is one."""
+        if self._held is not None:
+            places, since = self._held
+            self._held = None
+            places.leave(since=since)

@@ -391,6 +391,7 @@ async def test_what_a_server_says_is_told_apart() -> None:
 
 
 def test_kinds_that_were_asked_often_enough_are_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
     phases = {
         "alone": {"often": Histogram([0.01] * 9), "seldom": Histogram([0.1]), "never": Histogram()},
         "together": {"often": Histogram([0.01, 0.02, 0.3]), "seldom": Histogram(), "never": Histogram()},

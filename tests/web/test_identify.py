@@ -236,7 +236,7 @@ async def test_a_clip_whose_client_left_while_it_waited_is_not_looked_at(
     monkeypatch.setattr(door, "places", Places(n_at_once=1, max_wait_s=5))
     n_looked_at = 0
 
-    async def look(*_: object) -> None:
+    async def look(*_: object, **__: object) -> None:
         nonlocal n_looked_at
         n_looked_at += 1
         raise AudioEmpty("nothing")
@@ -250,3 +250,17 @@ async def test_a_clip_whose_client_left_while_it_waited_is_not_looked_at(
         await asyncio.sleep(0.05)
     await refused(await asking[2], 422, "audio_empty")
     assert n_looked_at == 1
+
+
+async def test_a_clip_that_takes_long_is_looked_for_in_a_place_among_its_like(
+    web: Web, door: Door, track_id: int, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = encode(song(77, CLIP_S, RATE_HZ), RATE_HZ, container="mp3", bitrate=64_000)
+    monkeypatch.setattr(door, "long_places", Places(n_at_once=1, max_wait_s=0))
+    async with door.long_places.taken():
+        await refused(await web.post("/v1/identify", data=unknown), 503, "overloaded")
+        found = await web.post("/v1/identify", data=clip)
+        assert is_the_song(await found.json(), track_id)
+    response = await web.post("/v1/identify", data=unknown)
+    assert response.status == 200 and (await response.json())["matches"] == []
+    assert door.places.n_inside == door.long_places.n_inside == 0

@@ -211,3 +211,27 @@ async def test_who_gives_up_while_somebody_leaves_is_passed_over(places: Places)
         await asyncio.gather(gone, return_exceptions=True)
         async with await stays:
             assert places.n_inside == 1
+
+
+async def test_who_needs_long_moves_to_a_place_among_the_like(places: Places, clock: Clock) -> None:
+    long_places = Places(n_at_once=1, max_wait_s=0.16, clock=clock)
+    async with places.taken() as place:
+        await place.move_to(long_places)
+        assert (places.n_inside, long_places.n_inside) == (0, 1)
+        async with places.taken() as other:
+            waiting = asyncio.create_task(other.move_to(long_places))
+            await settled()
+            assert (places.n_inside, long_places.n_inside) == (0, 2)
+            place.give_up()
+            await waiting
+            assert long_places.n_inside == 1
+    assert (places.n_inside, long_places.n_inside) == (0, 0)
+
+
+async def test_who_finds_no_place_there_has_none_at_all(places: Places, clock: Clock) -> None:
+    nowhere = Places(n_at_once=1, max_wait_s=0, clock=clock)
+    async with nowhere.taken(), places.taken() as place:
+        with pytest.raises(Overloaded):
+            await place.move_to(nowhere)
+        assert (places.n_inside, nowhere.n_inside) == (0, 1)
+    assert (places.n_inside, nowhere.n_inside) == (0, 0)

@@ -8,7 +8,7 @@ from fpserver import errors, metrics
 from fpserver.identify import IdentifyOptions, identify_file
 from fpserver.web import convert
 from fpserver.web.answers import answer
-from fpserver.web.clips import received_clip
+from fpserver.web.clips import PLACE, received_clip
 from fpserver.web.contract import AUDIO_BODY, FINGERPRINT_BODY, Reply, form, speaks
 from fpserver.web.door import DOOR, REQUEST_ID
 from fpserver.web.reading import read_query
@@ -51,7 +51,9 @@ async def identify(request: web.Request) -> web.StreamResponse:
         explain=query.explain,
     )
     async with received_clip(request) as clip:
-        found = await identify_file(door.services, clip.path, options)
+        found = await identify_file(
+            door.services, clip.path, options, longer=lambda: request[PLACE].move_to(door.long_places)
+        )
         metrics.IDENTIFY_SECONDS.observe(perf_counter() - clip.whole_at)
     document = convert.identification(found, request_id=request[REQUEST_ID], explain=query.explain)
     return answer(request, document)
