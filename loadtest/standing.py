@@ -30,6 +30,7 @@ SAME_PLACE_S = 0.1
 DESCRIBED_WITHIN_S = 180.0
 SETTINGS = {
     "FPSERVER_WEB__PROCESSES": "2",
+    "FPSERVER_WEB__PLACES": "16",  # to be refused for want of a place would say nothing of what is strange
     "FPSERVER_WEB__UPLOAD_IDLE_TIMEOUT_S": "2.0",
     "FPSERVER_WEB__CLIP_UPLOAD_TIMEOUT_S": "5.0",
     "FPSERVER_WEB__MAX_WAIT_S": "5.0",

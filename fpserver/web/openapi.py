@@ -36,7 +36,12 @@ PATH_PARAMETERS = {
     "user": {"type": "string", "minLength": 1, "maxLength": MAX_USER_CHARS, **USER},
     "batch_id": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
 }
-NOT_HTTP = "`bad_request`: The request is not well-formed HTTP, or its first line or a header is too long"
+OF_HTTP = {  # of any request, before anybody knows what it asks for
+    "400": "`bad_request`: The request is not well-formed HTTP",
+    "408": "`request_timeout`: The head of the request does not come in time",
+    "414": "`url_too_long`: The first line of the request is too long",
+    "431": "`head_too_large`: The head of the request, or a field of it, is too long",
+}
 TEXT = """Identify a few noisy seconds of sound against a catalogue of recordings.
 
 Answers are JSON; with `Accept: application/msgpack` they are the same document as msgpack, errors too. Every answer
@@ -239,11 +244,15 @@ def _refusals(kinds: Sequence[type[FpserverError]]) -> dict[str, Any]:
     for kind in dict.fromkeys((*kinds, FpserverError)):
         by_status[status_of(kind)].append(kind)
     content = {kind: {"schema": {"$ref": REF.format(name=ErrorAnswer.__name__)}} for kind in (JSON, MSGPACK)}
-    refusals: dict[str, Any] = {"400": {"description": NOT_HTTP, "content": content}}
+    refusals: dict[str, Any] = {
+        status: {"description": text, "content": content} for status, text in OF_HTTP.items()
+    }
     for status, group in sorted(by_status.items()):
         lines = [f"`{kind.code}`: {(inspect.getdoc(kind) or '').rstrip('.')}" for kind in group]
         if status == status_of(FpserverError):
             lines = ["`internal`: Something nobody foresaw; the log has it under the request id"]
+        if str(status) in OF_HTTP:
+            lines.insert(0, OF_HTTP[str(status)])
         refusals[str(status)] = {"description": "; ".join(lines), "content": content}
         if any(issubclass(kind, (*RETRY_AFTER_S, errors.RateLimited)) for kind in group):
             text = "seconds after which to try again"
