@@ -27,6 +27,7 @@ SONG_S = 24.0
 RATE_HZ = 22050
 CLIP_FROM_S, CLIP_S, SNR_DB = 7.0, 8.0, 10.0
 SAME_PLACE_S = 0.1
+N_GOOD = 40  # answers in a row
 DESCRIBED_WITHIN_S = 180.0
 SETTINGS = {
     "FPSERVER_WEB__PROCESSES": "2",
@@ -129,6 +130,20 @@ def a_clip() -> bytes:
     return encode(heard, RATE_HZ, container="mp3", bitrate=64_000)
 
 
+async def _known_everywhere(address: str, ids: list[int]) -> None:
+    """Wait until every web process compares and recommends all tracks: new connections go to either."""
+    n_good = 0
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(connector=connector) as session, asyncio.timeout(DESCRIBED_WITHIN_S):
+        while n_good < N_GOOD:
+            for path in (f"/v1/tracks/{ids[0]}/similar?k=50", "/v1/users/ann/recommendations"):
+                async with session.get(f"{address}{path}") as response:
+                    told = await response.json()
+                n_there = len(told.get("neighbours", told.get("recommendations", ())))
+                n_good = n_good + 1 if n_there and response.status == 200 else 0
+            await asyncio.sleep(0.05)
+
+
 async def _filled(address: str, files: list[Path]) -> tuple[list[int], str, tuple[str, ...]]:
     """(track ids, a batch's id, users) of a catalogue that is indexed and described."""
     async with Client(address) as client:
@@ -155,6 +170,10 @@ async def _filled(address: str, files: list[Path]) -> tuple[list[int], str, tupl
         session.post(f"{address}/v1/feedback", json={"events": events}) as response,
     ):
         response.raise_for_status()
-        async with session.post(f"{address}/v1/map", json={"track_ids": ids}) as drawn:
-            await drawn.read()  # the first map takes its time; a web process may not know the tracks yet
+    await _known_everywhere(address, ids)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{address}/v1/map", json={"track_ids": ids}) as drawn,
+    ):
+        await drawn.read()  # the first map takes its time
     return ids, str(batch["batch_id"]), users
