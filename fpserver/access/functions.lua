@@ -80,8 +80,8 @@ end
 
 -- make: id, then field, value, … of the record.
 local function make(keys, args)
-  local root, id, now = keys[1], args[1], now_ms()
-  redis.call("ZADD", root .. ":keys", now, id)
+  local root, id, now, time = keys[1], args[1], now_ms(), redis.call("TIME")
+  redis.call("ZADD", root .. ":keys", time[1] * 1000000 + time[2], id) -- two in one millisecond keep their order
   redis.call("HSET", root .. ":key:" .. id, "created_at", now, unpack(args, 2))
   return now
 end

@@ -159,13 +159,10 @@ async def _store(config: Config) -> str:
 
 async def _keys(config: Config) -> str:
     """Whether a server of these settings would find the keys that it wants."""
-    from fpserver.access.store import FUNCTIONS, Keys  # noqa: PLC0415
-    from fpserver.store.connect import load_functions, open_store  # noqa: PLC0415
+    from fpserver.cli.keys import opened  # noqa: PLC0415
     from fpserver.web.access import check_keys, keys_needed  # noqa: PLC0415
 
-    async with open_store(config.redis) as client:
-        await load_functions(client, FUNCTIONS)
-        keys = Keys(client, config.access, timeout_s=config.redis.timeout_s)
+    async with opened(config) as keys:
         await check_keys(config, keys)
         n_in_force = sum(key.revoked_at is None for key in await keys.all())
     asked_for = "asked for" if keys_needed(config) else f"not asked for at {config.web.host}"

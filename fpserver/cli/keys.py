@@ -27,7 +27,7 @@ def create(arguments: argparse.Namespace, config: Config) -> int:
     limits = Limits(rate_per_s=arguments.rate, burst=arguments.burst, per_day=arguments.per_day)
 
     async def make() -> Token:
-        async with _opened(config) as keys:
+        async with opened(config) as keys:
             return await keys.make(arguments.name, [Scope(scope) for scope in arguments.scope], limits)
 
     _show(asyncio.run(make()), "made")
@@ -38,7 +38,7 @@ def list_(arguments: argparse.Namespace, config: Config) -> int:
     """List all keys, revoked ones too."""
 
     async def read() -> list[Key]:
-        async with _opened(config) as keys:
+        async with opened(config) as keys:
             return await keys.all()
 
     found = asyncio.run(read())
@@ -54,7 +54,7 @@ def rotate(arguments: argparse.Namespace, config: Config) -> int:
     """Give a key another secret and show it."""
 
     async def turn() -> Token:
-        async with _opened(config) as keys:
+        async with opened(config) as keys:
             return await keys.rotate(arguments.key_id, grace_s=arguments.grace)
 
     _show(asyncio.run(turn()), f"rotated; the secret before does for {arguments.grace:g} s more")
@@ -65,7 +65,7 @@ def revoke(arguments: argparse.Namespace, config: Config) -> int:
     """Let keys do nothing from now on."""
 
     async def end() -> None:
-        async with _opened(config) as keys:
+        async with opened(config) as keys:
             for key_id in arguments.key_ids:
                 await keys.revoke(key_id)
                 print(f"key {key_id}: revoked")
@@ -75,7 +75,7 @@ def revoke(arguments: argparse.Namespace, config: Config) -> int:
 
 
 @asynccontextmanager
-async def _opened(config: Config) -> AsyncIterator[Keys]:
+async def opened(config: Config) -> AsyncIterator[Keys]:
     """The keys alone: an index is neither needed nor made."""
     async with open_store(config.redis) as client:
         await load_functions(client, FUNCTIONS)
