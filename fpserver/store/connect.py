@@ -6,6 +6,7 @@ connection was lost is sent again and may then have run twice: the functions of 
 that this does no harm.
 """
 
+import asyncio
 import random
 import re
 from collections.abc import AsyncIterator
@@ -32,7 +33,7 @@ SCHEMES = ("redis://", "rediss://", "unix://", "redis+cluster://", "rediss+clust
 RESP_VERSION = 2  # pinned: replies of some commands differ between versions
 PAUSE_S = 0.1  # between attempts to connect
 SHORTEST_TIMEOUT_S = 3.0  # blocking reads wait a second at most: a working server always answers before this
-MAX_CONNECTIONS = 64  # of a process; who comes while all are in use waits for one
+N_CONNECTIONS = 16  # of a process, opened at once; who comes while all are in use waits for one
 MAX_CLUSTER_CONNECTIONS = 1024  # the same per node, but who comes while all are in use is refused
 N_CLUSTER_SLOTS = 16384
 
@@ -114,6 +115,8 @@ async def _connected(client: Client, name: str) -> AsyncIterator[None]:
     try:
         try:
             await client.ping()
+            if not is_cluster(client):  # all of them, so that a burst of questions opens none
+                await asyncio.gather(*(client.ping() for _ in range(N_CONNECTIONS)))
         except (RedisError, RedisClusterException, OSError) as error:  # the second is none of the first
             raise StoreUnavailable(f"{name} does not answer: {error}") from error
         yield
@@ -134,7 +137,7 @@ def _client(url: str, config: RedisConfig) -> Client:
             return Cluster.from_url(nodes, max_connections=MAX_CLUSTER_CONNECTIONS, **_options(config))
         return redis.asyncio.Redis.from_pool(
             redis.asyncio.BlockingConnectionPool.from_url(
-                url, max_connections=MAX_CONNECTIONS, timeout=config.timeout_s, **_options(config)
+                url, max_connections=N_CONNECTIONS, timeout=config.timeout_s, **_options(config)
             )
         )
     except (ValueError, RedisClusterException) as error:

@@ -25,7 +25,7 @@ from fpserver.web.access import admit, check_keys
 from fpserver.web.door import DOOR, Door
 from fpserver.web.handlers.operations import DOCS_PAGE, DOCUMENT
 from fpserver.web.middleware import mark_answer, observe, refuse
-from fpserver.web.places import Places
+from fpserver.web.places import PATIENCE_S, Places
 from fpserver.web.routes import register
 from fpserver.web.uploads import Spool
 
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 MEASURE_S = 2.0
 PLACES_PER_PROCESS = 2  # that decodes
-LONG_WAITS = 4  # times as long somebody may wait for a place who will need it for long
+LONG_WAITS = 4  # times as long people may wait for a place that they will need for long
 
 
 def create_app(config: Config) -> web.Application:
@@ -71,7 +71,9 @@ def create_app(config: Config) -> web.Application:
                     max_wait_s=config.web.max_wait_for_place_s,
                 ),
                 long_places=Places(
-                    n_at_once=pool_processes(config), max_wait_s=LONG_WAITS * config.web.max_wait_for_place_s
+                    n_at_once=pool_processes(config),
+                    max_wait_s=LONG_WAITS * config.web.max_wait_for_place_s,
+                    patience_s=LONG_WAITS * PATIENCE_S,
                 ),
             )
             measuring = asyncio.create_task(_measure(door))

@@ -22,22 +22,32 @@ from contextlib import asynccontextmanager, suppress
 from fpserver.errors import Overloaded
 from fpserver.stages import measured
 
-PATIENCE_S = 2.0  # somebody has waited at every moment for so long: nobody waits from then on
+PATIENCE_S = 2.0
 REMEMBERED_S = 2.0  # how far back the share of time counts in which all places were taken
-OFTEN_FREE = 0.12  # below that share people wait again: a third of what 2 places can take (Erlang)
+LIGHT = 1 / 3  # of what the places can take: with so little to do people wait again
 
 FIRST_HELD_S = 0.1  # how long a place is held, before anybody knows
 HELD_WEIGHT = 1 / 16  # of the newest that is known
 
 
 class Places:
-    """`n_at_once` places; who comes later waits for one, as long as that is likely to be at most `max_wait_s`."""
+    """`n_at_once` places; who comes later waits for one, as long as that is likely to be at most `max_wait_s`.
+
+    Where somebody waits at every moment for `patience_s`, nobody does from then on.
+    """
 
     def __init__(
-        self, *, n_at_once: int, max_wait_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        n_at_once: int,
+        max_wait_s: float,
+        patience_s: float = PATIENCE_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.n_at_once = n_at_once
         self._max_wait_s = max_wait_s
+        self._patience_s = patience_s
+        self._often_free = all_taken(n_at_once, load=LIGHT * n_at_once)
         self._clock = clock
         self._held_s = FIRST_HELD_S
         self._n_taken = 0
@@ -146,8 +156,18 @@ class Places:
         if not self._waiting:
             self._waited_since = now
         self._crowded = (
-            self._full_share > OFTEN_FREE if self._crowded else now - self._waited_since > PATIENCE_S
+            self._full_share > self._often_free
+            if self._crowded
+            else now - self._waited_since > self._patience_s
         )
+
+
+def all_taken(n_places: int, *, load: float) -> float:
+    """Share of time in which all places are taken, where nobody waits and `load` come while one is held (Erlang)."""
+    inverse = 1.0
+    for n in range(1, n_places + 1):
+        inverse = 1 + inverse * n / load
+    return 1 / inverse
 
 
 class Place:

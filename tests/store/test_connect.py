@@ -7,7 +7,7 @@ import pytest
 
 from fpserver.config import RedisConfig
 from fpserver.errors import ConfigInvalid, StoreUnavailable
-from fpserver.store.connect import MAX_CONNECTIONS, Client, load_functions, open_store, without_password
+from fpserver.store.connect import N_CONNECTIONS, Client, load_functions, open_store, without_password
 from fpserver.store.embedded import embedded_server
 
 LIBRARY = """#!lua name=t_hello
@@ -33,10 +33,10 @@ async def test_a_library_that_cannot_be_loaded_is_named(client: Client) -> None:
 
 
 async def test_more_callers_than_connections_wait_for_their_turn(client: Client) -> None:
-    values = await asyncio.gather(*(client.incr("k") for _ in range(10 * MAX_CONNECTIONS)))
-    assert sorted(values) == list(range(1, 10 * MAX_CONNECTIONS + 1))
+    values = await asyncio.gather(*(client.incr("k") for _ in range(10 * N_CONNECTIONS)))
+    assert sorted(values) == list(range(1, 10 * N_CONNECTIONS + 1))
     info = await client.info("clients")
-    assert info["connected_clients"] <= MAX_CONNECTIONS + 5
+    assert info["connected_clients"] <= N_CONNECTIONS + 5
 
 
 async def test_a_server_can_be_named_by_its_socket(tmp_path: Path) -> None:
@@ -108,3 +108,9 @@ async def test_a_url_that_cannot_be_read_is_refused_without_its_password(url: st
         async with open_store(RedisConfig(url=url)):
             pass
     assert "pw" not in str(refused.value).replace("h:pw", "")
+
+
+async def test_all_connections_are_there_from_the_beginning(client: Client) -> None:
+    before = (await client.info("stats"))["total_connections_received"]
+    await asyncio.gather(*(client.incr("k") for _ in range(2 * N_CONNECTIONS)))
+    assert (await client.info("stats"))["total_connections_received"] == before

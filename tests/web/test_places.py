@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from fpserver.errors import Overloaded
-from fpserver.web.places import PATIENCE_S, REMEMBERED_S, Places
+from fpserver.web.places import PATIENCE_S, REMEMBERED_S, Places, all_taken
 
 
 class Clock:
@@ -235,3 +235,9 @@ async def test_who_finds_no_place_there_has_none_at_all(places: Places, clock: C
             await place.move_to(nowhere)
         assert (places.n_inside, nowhere.n_inside) == (0, 1)
     assert (places.n_inside, nowhere.n_inside) == (0, 0)
+
+
+def test_all_places_are_taken_as_often_as_erlang_says() -> None:
+    assert all_taken(1, load=1.0) == pytest.approx(1 / 2)
+    assert all_taken(2, load=2 / 3) == pytest.approx(2 / 17)
+    assert all_taken(10, load=5.0) == pytest.approx(0.018385, abs=1e-6)  # from a table of Erlang's formula
