@@ -54,6 +54,7 @@ PLAN: dict[str, set[str]] = {
     "roster": {"errors", "terms"},
     "words": set(),
     "follower": {"errors"},
+    "allocator": set(),
     "compiling": set(),
     "thinking": set(),
     "run_folder": {"errors"},

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from fpserver import vitals
+from fpserver import allocator, vitals
 from fpserver.config import Config
 from fpserver.desk import Desk
 from fpserver.following import Neighbourhood
@@ -32,6 +32,7 @@ from fpserver.web.uploads import Spool
 log = structlog.get_logger()
 
 MEASURE_S = 2.0
+GIVE_BACK_S = 20.0
 PLACES_PER_PROCESS = 2  # that decodes
 LONG_WAITS = 4  # times as long people may wait for a place that they will need for long
 
@@ -76,9 +77,10 @@ def create_app(config: Config) -> web.Application:
                     patience_s=LONG_WAITS * PATIENCE_S,
                 ),
             )
-            measuring = asyncio.create_task(_measure(door))
+            going_on = [asyncio.create_task(each) for each in (_measure(door), _tidy())]
             yield
-            measuring.cancel()
+            for task in going_on:
+                task.cancel()
 
     app.cleanup_ctx.append(rooms)
     return app
@@ -95,3 +97,10 @@ async def _measure(door: Door) -> None:
         door.measure_pool()
         await asyncio.to_thread(vitals.tell, "web")
         await asyncio.sleep(MEASURE_S)
+
+
+async def _tidy() -> None:
+    """Give back memory now and then; what large questions leave behind would add up."""
+    while True:
+        await asyncio.sleep(GIVE_BACK_S)
+        await asyncio.to_thread(allocator.give_back)
