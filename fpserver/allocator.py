@@ -1,4 +1,4 @@
-"""Memory that is free, but not given back: the C library keeps it for later, in pieces, and more of them by the hour."""
+"""Memory that is free, but not given back: the C library keeps it for later, in pieces, more of them by the hour."""
 
 import ctypes
 from collections.abc import Callable

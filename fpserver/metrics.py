@@ -92,10 +92,12 @@ POOL_WAITING = Gauge(
 OPEN_REQUESTS = Gauge(
     "fpserver_open_requests", "Requests that are being answered", multiprocess_mode="livesum"
 )
-PLACES = Gauge("fpserver_places", "Questions that are answered at once", multiprocess_mode="livesum")
-PLACES_TAKEN = Gauge("fpserver_places_taken", "Those that are", multiprocess_mode="livesum")
+PLACES = Gauge(
+    "fpserver_places", "Questions that are answered at once", ["lane"], multiprocess_mode="livesum"
+)
+PLACES_TAKEN = Gauge("fpserver_places_taken", "Those that are", ["lane"], multiprocess_mode="livesum")
 PLACES_WAITING = Gauge(
-    "fpserver_places_waiting", "Questions that wait for a place", multiprocess_mode="livesum"
+    "fpserver_places_waiting", "Questions that wait for a place", ["lane"], multiprocess_mode="livesum"
 )
 TRACKS = Gauge(
     "fpserver_tracks", "Tracks in the catalogue, by status", ["status"], multiprocess_mode="mostrecent"

@@ -1,7 +1,6 @@
 """The whole catalogue as a shelf, read once: for who trains. Who answers keeps a copy up to date (stocking.py).
 
-Both hold the same of a track, by the same scales; here tracks come in the order of their ids, so that the same
-catalogue gives the same shelf, and no name and no filter is held.
+Both hold the same of a track, by the same scales; here no name and no filter is held.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -55,6 +54,5 @@ def _described(
 
 
 def _built(described: list[Described], scales: Scales | None) -> Shelf:
-    described.sort(key=lambda each: each.track_id)
     version = "" if scales is None else scales.version
     return shelf.build(described, n_dimensions=n_dimensions(scales), scales=version)

@@ -190,7 +190,7 @@ def _barred(ready: Ready, taste: Likings, wish: Wish, now: float) -> Passes:
     if wish.again:
         barred = (taste.liking < 0) | taste.disliked | (taste.last_at > now - LATELY_S)
     slots = shelf.slots_of(taste.track_id[barred])
-    by_slot: Passes = shelf.track_id == 0
+    by_slot = np.zeros(len(shelf), np.bool_)
     by_slot[slots[slots >= 0]] = True
     return by_slot
 

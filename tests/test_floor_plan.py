@@ -109,7 +109,17 @@ PLAN: dict[str, set[str]] = {
     "worker": FOUNDATION | JOURNEYS | {"services", "training_job"},
     "web": FOUNDATION
     | JOURNEYS
-    | {"access", "allocator", "services", "hearing", "thinking", "fingerprint", "tracks", "similarity", "recommend"},
+    | {
+        "access",
+        "allocator",
+        "services",
+        "hearing",
+        "thinking",
+        "fingerprint",
+        "tracks",
+        "similarity",
+        "recommend",
+    },
     "bulk": FOUNDATION | JOURNEYS | {"services", "tracks", "audio", "web", "worker"},
     "demo": FOUNDATION | {"audio", "dsp_pool", "bulk", "web", "run_folder", "words"},
     "child": FOUNDATION | {"services", "web", "worker"},

@@ -1,8 +1,7 @@
 """A shelf that is being filled: tracks come, change and go; from time to time it is laid down as a value.
 
-A track has a slot. One that changes gets another, and the old one stays empty until so many are that all are moved
-together. What is laid down shares the columns that are only ever added to, so laying down 100,000 tracks takes some
-ten milliseconds; what lies in the sound of an empty slot means nothing.
+Here a track has a row. One that changes gets another, and the old one stays empty until so many are that all are moved
+together. What is laid down has no empty ones, and is in the order of ids.
 """
 
 from array import array
@@ -15,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from fpserver.recommend.shelf import Shelf, described
+from fpserver.recommend.shelf import Shelf, Slots, described
 from fpserver.roster import Passes, Roster
 from fpserver.terms import METADATA_FIELDS, Metadata, Sieve, TrackIds, Vector
 
 COMMON = frozenset({"artist", "album", "genre", "tags"})  # fields that tracks share
-MIN_DEAD, DEAD_SHARE = 1000, 0.1  # empty slots that are borne
+MIN_DEAD, DEAD_SHARE = 1000, 0.1  # empty rows that are borne
 _Words: TypeAlias = tuple[str | None, ...]  # metadata in order: the garbage collector passes over such tuples
 
 
@@ -29,20 +28,22 @@ class Stocked:
     """A shelf, and what else is known of its tracks: all of one moment, by slot."""
 
     shelf: Shelf
+    _rows: Slots  # by slot: where the rest is
     _metadata: Sequence[_Words]
     _roster: Roster
 
     def metadata(self, slot: int) -> Metadata:
-        """What people call the track of a slot; nothing where there is none."""
-        return Metadata(**dict(zip(METADATA_FIELDS, self._metadata[slot], strict=False)))
+        """What people call the track of a slot."""
+        return Metadata(**dict(zip(METADATA_FIELDS, self._metadata[self._rows[slot]], strict=True)))
 
     def passing(self, sieve: Sieve | None) -> Passes:
-        """By slot: whether there is a track, and passes. Some milliseconds for very many: call it on a thread.
+        """By slot: whether the track passes. Some milliseconds for very many: call it on a thread.
 
         Raises:
             InvalidRequest: there is no such field.
         """
-        return self._roster.passing(sieve)
+        passes: Passes = self._roster.passing(sieve)[self._rows]
+        return passes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,13 +68,18 @@ class Filling:
         self._roster = Roster()
         self._metadata: list[_Words] = []
         self._artists, self._genres, self._tags = _Texts(), _Texts(), _Texts()  # of tags one after the other
-        self._n_tags = array("i")  # by slot
+        self._n_tags = array("i")  # by row
         self._added_at = array("d")
         self._audio = np.zeros((0, n_dimensions), np.float32)
         self._has_audio = array("b")
 
     def __len__(self) -> int:
         return len(self._roster)
+
+    @property
+    def n_empty(self) -> int:
+        """Rows of tracks that are no longer held."""
+        return self._roster.n_dead
 
     def put(
         self,
@@ -93,7 +99,7 @@ class Filling:
             added_at: when it came into the catalogue, seconds since 1970.
         """
         self.remove(track_id)
-        slot = self._roster.add(track_id=track_id, metadata=metadata, facts=facts, key=key)
+        row = self._roster.add(track_id=track_id, metadata=metadata, facts=facts, key=key)
         self._metadata.append(_words(metadata))
         known = described(track_id, metadata, audio, added_at=added_at)
         self._added_at.append(added_at)
@@ -104,64 +110,59 @@ class Filling:
             self._tags.add(tag)
         fits = audio is not None and audio.shape == self._audio.shape[1:]
         self._has_audio.append(fits)
-        if slot >= len(self._audio):
+        if row >= len(self._audio):
             n_more = max(64, len(self._audio) // 2)
             self._audio = np.concatenate([self._audio, np.zeros((n_more, self._audio.shape[1]), np.float32)])
         if fits:
-            self._audio[slot] = audio
+            self._audio[row] = audio
 
     def remove(self, track_id: int) -> None:
         """Hold a track no more, if it is held."""
-        if (slot := self._roster.remove(track_id)) is not None:
-            self._metadata[slot] = ()
+        if (row := self._roster.remove(track_id)) is not None:
+            self._metadata[row] = ()
 
     def laid_down(self) -> Stocked:
         """What is held now, as a value."""
-        if self._roster.n_dead > max(MIN_DEAD, DEAD_SHARE * len(self)):
+        if self.n_empty > max(MIN_DEAD, DEAD_SHARE * len(self)):
             self._move_together()
         roster = self._roster.frozen()
-        alive = roster.alive
-        track_id = np.where(alive, roster.ids, 0)
+        there = np.flatnonzero(roster.alive)
+        rows = there[np.argsort(roster.ids[there])]
         shelf = Shelf(
-            track_id=track_id,
-            artist=np.where(alive, self._artists.array(), np.int32(0)),
-            genre=np.where(alive, self._genres.array(), np.int32(0)),
-            tags=self._tagged(alive),
-            audio=self._audio[: len(alive)],
-            has_audio=np.array(self._has_audio, np.bool_) & alive,
-            added_at=np.where(alive, np.array(self._added_at), 0.0),
+            track_id=roster.ids[rows],
+            artist=self._artists.array()[rows],
+            genre=self._genres.array()[rows],
+            tags=self._tagged()[rows],
+            audio=self._audio[rows],
+            has_audio=np.array(self._has_audio, np.bool_)[rows],
+            added_at=np.array(self._added_at)[rows],
             artists=tuple(self._artists.numbers),
             genres=tuple(self._genres.numbers),
             tag_names=tuple(self._tags.numbers),
-            by_id=np.argsort(track_id, kind="stable"),
             scales=self.scales,
         )
-        return Stocked(shelf=shelf, _metadata=list(self._metadata), _roster=roster)
+        return Stocked(shelf=shelf, _rows=rows, _metadata=list(self._metadata), _roster=roster)
 
-    def _tagged(self, alive: Passes) -> sparse.csr_array:
-        n_tags = np.array(self._n_tags, np.int64)
-        columns = self._tags.array()[np.repeat(alive, n_tags)]
-        starts = np.concatenate([[0], np.cumsum(np.where(alive, n_tags, 0))])
-        shape = (len(alive), len(self._tags.numbers))
+    def _tagged(self) -> sparse.csr_array:
+        """(n_rows, n_tags + 1)."""
+        columns = self._tags.array()
+        starts = np.concatenate([[0], np.cumsum(np.array(self._n_tags, np.int64))])
+        shape = (len(self._n_tags), len(self._tags.numbers))
         return sparse.csr_array((np.ones(len(columns), np.float32), columns, starts), shape=shape)
 
     def _move_together(self) -> None:
-        """Leave no empty slots but one."""
+        """Leave no empty rows but one."""
         roster, new = self._roster.compacted()
         kept: TrackIds = np.zeros(len(roster.ids), np.int64)
         kept[new] = np.arange(len(new))
-        n_tags = np.array(self._n_tags, np.int64)
-        ends = np.cumsum(n_tags)
-        columns = self._tags.array()
-        tags = [columns[ends[slot] - n_tags[slot] : ends[slot]] for slot in kept.tolist()]
-        self._tags.column = _column(np.concatenate(tags))
-        self._n_tags = _column(n_tags[kept])
+        tags = self._tagged()[kept]
+        self._tags.column, self._n_tags = _column(tags.indices), _column(np.diff(tags.indptr))
         self._artists.column = _column(self._artists.array()[kept])
         self._genres.column = _column(self._genres.array()[kept])
         self._added_at = array("d", np.array(self._added_at)[kept].tobytes())
         self._has_audio = array("b", np.array(self._has_audio, np.int8)[kept].tobytes())
         self._audio = self._audio[kept]
-        self._metadata = [self._metadata[slot] for slot in kept.tolist()]
+        self._metadata = [self._metadata[row] for row in kept.tolist()]
         self._roster = roster
 
 

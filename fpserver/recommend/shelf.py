@@ -1,8 +1,9 @@
 """The tracks that can be recommended, in columns: what is known of each without anybody having heard it.
 
-A shelf is a value: it never changes, another takes its place. A slot is a track's place on it; a slot whose track is no
-more has track 0 and is never recommended. Texts are folded and numbered from 1, in the order of their first slot; 0 is
-none. Audio vectors are comparable by distance: 1 is what random tracks are apart in the middle (`Scales.searched`).
+A shelf is a value: it never changes, another takes its place. A slot is a track's place on it; tracks stand in the
+order of their ids, so that the same catalogue gives the same answers, whatever it has been through. Texts are folded
+and numbered from 1; 0 is none. Audio vectors are comparable by distance: 1 is what random tracks are apart in the
+middle (`Scales.searched`).
 """
 
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ class Described:
 class Shelf:
     """Tracks in columns, by slot."""
 
-    track_id: TrackIds
+    track_id: TrackIds  # ascending
     artist: Numbers
     genre: Numbers
     tags: sparse.csr_array  # (n_slots, n_tags + 1), 1 where a track has a tag; column 0 is empty
@@ -47,7 +48,6 @@ class Shelf:
     artists: tuple[str, ...]  # by number; the first is ""
     genres: tuple[str, ...]
     tag_names: tuple[str, ...]
-    by_id: Slots  # slots, ascending by track
     scales: str = ""  # version of the scales that audio vectors were made with
 
     def __len__(self) -> int:
@@ -57,8 +57,7 @@ class Shelf:
         """The slot of each track, NOWHERE where it is not on the shelf."""
         if not len(self):
             return np.full(len(track_ids), NOWHERE, np.int64)
-        places = np.searchsorted(self.track_id, track_ids, sorter=self.by_id)
-        slots = self.by_id[np.minimum(places, len(self) - 1)]
+        slots = np.minimum(np.searchsorted(self.track_id, track_ids), len(self) - 1)
         return np.where(self.track_id[slots] == track_ids, slots, NOWHERE)
 
 
@@ -74,11 +73,11 @@ def described(track_id: int, metadata: Metadata, audio: Vector | None, *, added_
     )
 
 
-def build(tracks: Sequence[Described | None], *, n_dimensions: int, scales: str = "") -> Shelf:
-    """A shelf of these tracks; None leaves a slot empty.
+def build(tracks: Sequence[Described], *, n_dimensions: int, scales: str = "") -> Shelf:
+    """A shelf of these tracks.
 
     Args:
-        tracks: by slot.
+        tracks: in any order, each once.
         n_dimensions: of audio vectors; those of another size are left out.
         scales: version of the scales that audio vectors were made with.
     """
@@ -88,14 +87,13 @@ def build(tracks: Sequence[Described | None], *, n_dimensions: int, scales: str 
     audio = np.zeros((len(tracks), n_dimensions), np.float32)
     has_audio, added_at = np.zeros(len(tracks), np.bool_), np.zeros(len(tracks))
     starts, tags = [0], list[int]()
-    for slot, track in enumerate(tracks):
-        if track is not None:
-            track_id[slot], added_at[slot] = track.track_id, track.added_at
-            artist[slot] = artists.setdefault(track.artist, len(artists))
-            genre[slot] = genres.setdefault(track.genre, len(genres))
-            tags += [names.setdefault(tag, len(names)) for tag in track.tags]
-            if track.audio is not None and len(track.audio) == n_dimensions:
-                audio[slot], has_audio[slot] = track.audio, True
+    for slot, track in enumerate(sorted(tracks, key=lambda each: each.track_id)):
+        track_id[slot], added_at[slot] = track.track_id, track.added_at
+        artist[slot] = artists.setdefault(track.artist, len(artists))
+        genre[slot] = genres.setdefault(track.genre, len(genres))
+        tags += [names.setdefault(tag, len(names)) for tag in track.tags]
+        if track.audio is not None and len(track.audio) == n_dimensions:
+            audio[slot], has_audio[slot] = track.audio, True
         starts.append(len(tags))
     shape = (len(tracks), len(names))
     return Shelf(
@@ -109,6 +107,5 @@ def build(tracks: Sequence[Described | None], *, n_dimensions: int, scales: str 
         artists=tuple(artists),
         genres=tuple(genres),
         tag_names=tuple(names),
-        by_id=np.argsort(track_id, kind="stable"),
         scales=scales,
     )

@@ -108,7 +108,7 @@ def _question(
     heard = np.zeros(len(shelf), np.bool_)
     known = shelf.slots_of(before.track_id)
     heard[known[known >= 0]] = True
-    could_be = ~heard & (shelf.track_id > 0) & (there_since <= cut)
+    could_be = ~heard & (there_since <= cut)
     next_slots = next_slots[could_be[next_slots]]
     if not len(next_slots):
         return None

@@ -49,9 +49,10 @@ class Door:
             "web", n_processes=pool.n_processes, n_running=pool.n_running, n_waiting=pool.n_waiting
         )
         metrics.OPEN_REQUESTS.set(self.n_requests)
-        metrics.PLACES.set(self.places.n_at_once)
-        metrics.PLACES_TAKEN.set(self.places.n_taken)
-        metrics.PLACES_WAITING.set(self.places.n_waiting)
+        for lane, places in (("short", self.places), ("long", self.long_places)):
+            metrics.PLACES.labels(lane).set(places.n_at_once)
+            metrics.PLACES_TAKEN.labels(lane).set(places.n_taken)
+            metrics.PLACES_WAITING.labels(lane).set(places.n_waiting)
 
     def patience(self, *, total_s: float | None = None) -> Patience:
         """The time limits of one upload."""

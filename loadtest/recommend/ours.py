@@ -102,9 +102,8 @@ def shelf_of(dataset: Dataset, *, until: float = np.inf) -> Shelf:
             audio=None if audio is None else audio[row],
             added_at=float(dataset.released_at[row]),
         )
-        if dataset.released_at[row] <= until
-        else None
         for row in range(dataset.n_tracks)
+        if dataset.released_at[row] <= until
     ]
     return build(tracks, n_dimensions=0 if audio is None else audio.shape[1])
 

@@ -27,10 +27,10 @@ def track(
     )
 
 
-def random_shelf(seed: int, n_tracks: int, *, n_dimensions: int = 6, n_dead: int = 0) -> Shelf:
-    """Tracks 1000, 1001 … in no order, of some of which artist, genre, tags or sound are not known."""
+def random_shelf(seed: int, n_tracks: int, *, n_dimensions: int = 6) -> Shelf:
+    """Tracks 1000, 1001 …, of some of which artist, genre, tags or sound are not known."""
     rng = np.random.default_rng(seed)
-    tracks: list[Described | None] = [
+    tracks = [
         Described(
             track_id=1000 + i,
             artist=f"artist {rng.integers(n_tracks // 3 + 1)}" if rng.random() < 0.9 else "",
@@ -41,8 +41,6 @@ def random_shelf(seed: int, n_tracks: int, *, n_dimensions: int = 6, n_dead: int
         )
         for i in rng.permutation(n_tracks)
     ]
-    for slot in rng.choice(n_tracks, n_dead, replace=False).tolist():
-        tracks[slot] = None
     return build(tracks, n_dimensions=n_dimensions, scales="1")
 
 

@@ -32,7 +32,7 @@ def to_one(shelf: Shelf, slot: int) -> np.ndarray:
 
 
 def test_likeness_is_that_of_pair_after_pair() -> None:
-    shelf = random_shelf(1, 40, n_dead=3)
+    shelf = random_shelf(1, 40)
     some, others = np.arange(0, 40, 3), np.arange(40)
     expected = [[alike(shelf, one, other) for other in others.tolist()] for one in some.tolist()]
     found = likeness(shelf, some, others)

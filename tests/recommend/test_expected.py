@@ -8,7 +8,7 @@ from fpserver.recommend.shelf import Described, Shelf, build
 from tests.recommend.shelves import track
 
 
-def known(n_each: int = 12) -> list[Described | None]:
+def known(n_each: int = 12) -> list[Described]:
     """Two artists of two genres, and how they sound: the first as (1, 0), the second as (0, 1)."""
     rng = np.random.default_rng(1)
     return [
@@ -23,7 +23,7 @@ def known(n_each: int = 12) -> list[Described | None]:
     ]
 
 
-def learned(tracks: list[Described | None], *, scales: str = "1") -> Expectations:
+def learned(tracks: list[Described], *, scales: str = "1") -> Expectations:
     """From the tracks of `known`: the first artist's are at (1, 0, 2), the second's at (0, 1, 4)."""
     shelf = build(tracks, n_dimensions=2, scales=scales)
     slots = np.arange(24)
@@ -76,12 +76,10 @@ def test_texts_are_found_by_name_whatever_their_number() -> None:
 
     def of(shelf: Shelf) -> dict[int, list[float]]:
         rows = expectations.of(shelf).round(4).tolist()
-        return {
-            track_id: row for track_id, row in zip(shelf.track_id.tolist(), rows, strict=True) if track_id
-        }
+        return dict(zip(shelf.track_id.tolist(), rows, strict=True))
 
     there = of(build(tracks, n_dimensions=2, scales="1"))
-    assert of(build([None, *reversed(tracks)], n_dimensions=2, scales="1")) == there
+    assert of(build([*reversed(tracks), track(10_000)], n_dimensions=2, scales="1")).items() >= there.items()
 
 
 def test_what_few_know_counts_less() -> None:

@@ -175,11 +175,11 @@ def test_reasons_of_every_track_hold_together(model: Model, strategy: str) -> No
 
 def test_tracks_that_are_gone_and_texts_that_are_not_known_are_not_named() -> None:
     shelf = build(
-        [track(1), track(2, artist="a", tags=("x",)), None, track(4, artist="a", tags=("y",))], n_dimensions=0
+        [track(1), track(2, artist="a", tags=("x",)), track(4, artist="a", tags=("y",))], n_dimensions=0
     )
     asked = weighing(ranker(shelf, None), artist=1.0)
     taste = likings(history((0, 2, LIKE, 1, 0.0), (0, 3, LIKE, 1, 0.0), (0, 99, LIKE, 1, 0.0)))
-    (found,) = reasons(asked, signals(asked, taste), "hybrid", taste, np.array([3]))
+    (found,) = reasons(asked, signals(asked, taste), "hybrid", taste, np.array([2]))
     assert (found[0].because_of, found[0].same_artist, found[0].same_genre, found[0].tags) == (
         2,
         True,

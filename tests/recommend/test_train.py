@@ -67,8 +67,7 @@ def test_of_few_tracks_more_neighbours_are_kept(
 
 
 def test_tracks_that_are_not_on_the_shelf_are_passed_over() -> None:
-    ids = [None if i % 2 else track(each, artist="a") for i, each in enumerate(SHELF.track_id.tolist())]
-    half = build(ids, n_dimensions=3)
+    half = build([track(each, artist="a") for each in SHELF.track_id[::2].tolist()], n_dimensions=3)
     model = train(PEOPLE, half, size=SIZE)
     assert model is not None
     assert set(model.track_id.tolist()) <= set(SHELF.track_id[::2].tolist())
@@ -91,7 +90,6 @@ def test_where_nobody_likes_anything_there_is_no_model(told: History) -> None:
 
 def test_of_an_empty_shelf_there_is_no_model() -> None:
     assert train(PEOPLE, build([], n_dimensions=3), size=SIZE) is None
-    assert train(PEOPLE, build([None, None], n_dimensions=3), size=SIZE) is None
 
 
 @pytest.mark.parametrize(
@@ -130,7 +128,7 @@ def test_little_or_odd_feedback_gives_a_model_of_finite_numbers(told: History) -
 def test_shelves_on_which_little_is_known_can_be_trained_on() -> None:
     for shelf in (
         build([track(each) for each in SHELF.track_id.tolist()], n_dimensions=0),
-        replace(random_shelf(1, 40, n_dead=4), scales=""),
+        replace(random_shelf(1, 40), scales=""),
     ):
         people = replace(PEOPLE, track_id=np.where(shelf.track_id.max() >= 1000, 900, 0) + PEOPLE.track_id)
         model = train(people, shelf, size=SIZE)

@@ -60,7 +60,8 @@ async def test_metrics_tell_the_catalogue_and_the_requests(web: Web, door: Door)
     lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     assert float(lines['fpserver_tracks{status="queued"}']) >= 1
     assert float(lines['fpserver_pool_processes{kind="web"}']) == 1
-    assert float(lines["fpserver_places"]) == door.places.n_at_once
+    for lane, places in (("short", door.places), ("long", door.long_places)):
+        assert float(lines[f'fpserver_places{{lane="{lane}"}}']) == places.n_at_once
     assert float(lines["fpserver_open_requests"]) == 1  # this one
     assert float(lines["fpserver_ready"]) == 1
     assert float(lines["fpserver_store_bytes"]) > 100_000

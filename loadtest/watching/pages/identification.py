@@ -118,12 +118,15 @@ PAGE = Dashboard(
                 ),
                 Panel(
                     title="Places",
-                    text="For questions that take computing. Where some wait all the time, others are refused.",
+                    text=(
+                        "For questions that take computing; long: clips that the first step does not find. "
+                        "Where some wait all the time, others are refused."
+                    ),
                     unit="short",
                     queries={
-                        "taken": "sum(fpserver_places_taken)",
-                        "there": "sum(fpserver_places)",
-                        "waiting": "sum(fpserver_places_waiting)",
+                        "{{lane}}, taken": "sum by (lane) (fpserver_places_taken)",
+                        "{{lane}}, there": "sum by (lane) (fpserver_places)",
+                        "{{lane}}, waiting": "sum by (lane) (fpserver_places_waiting)",
                     },
                 ),
             ],
