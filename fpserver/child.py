@@ -17,6 +17,7 @@ from collections.abc import Callable
 import msgspec
 
 from fpserver import log
+from fpserver.allocator import use_one_arena
 from fpserver.config import Config
 from fpserver.errors import ConfigInvalid, EmbeddedStoreMissing, ForeignIndex, FpserverError
 
@@ -34,6 +35,7 @@ PR_SET_PDEATHSIG = 1
 def main() -> int:
     """Run one child until SIGTERM; returns its exit status."""
     _end_with_parent(int(os.environ[PARENT_VARIABLE]))
+    use_one_arena()
     config = msgspec.json.decode(os.environ[CONFIG_VARIABLE], type=Config)
     log.configure(config.log)
     pipe = _inherited(READY_VARIABLE)

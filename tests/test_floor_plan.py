@@ -122,7 +122,7 @@ PLAN: dict[str, set[str]] = {
     },
     "bulk": FOUNDATION | JOURNEYS | {"services", "tracks", "audio", "web", "worker"},
     "demo": FOUNDATION | {"audio", "dsp_pool", "bulk", "web", "run_folder", "words"},
-    "child": FOUNDATION | {"services", "web", "worker"},
+    "child": FOUNDATION | {"allocator", "services", "web", "worker"},
     "notify": set(),
     "preparing": {"dsp_pool", "index", "matching", "similarity"},
     "reloading": {"config", "errors"},
