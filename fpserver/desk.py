@@ -41,6 +41,7 @@ class Desk:
         self._stock = stock
         self._trained = trained
         self._ready: Ready | None = None
+        self._turn = asyncio.Lock()  # what was taken up later is never replaced by what came before
         self._follower = Follower("desk", self._look)
 
     async def __aenter__(self) -> Self:
@@ -71,12 +72,13 @@ class Desk:
         Raises:
             Overloaded: the copy of the catalogue is still being filled for the first time.
         """
-        stocked, scales, (model, version) = self._stock.latest, self._stock.scales, self._trained.in_force
-        ready = self._ready
-        if ready is not None and ready.stocked is stocked and ready.version == version:
-            return
-        asked = await asyncio.to_thread(ranker, stocked.shelf, model)
-        self._ready = Ready(stocked=stocked, scales=scales, version=version, ranker=asked)
+        async with self._turn:
+            stocked, scales, (model, version) = self._stock.latest, self._stock.scales, self._trained.in_force
+            ready = self._ready
+            if ready is not None and ready.stocked is stocked and ready.version == version:
+                return
+            asked = await asyncio.to_thread(ranker, stocked.shelf, model)
+            self._ready = Ready(stocked=stocked, scales=scales, version=version, ranker=asked)
 
     async def _look(self) -> float:
         start = time.monotonic()

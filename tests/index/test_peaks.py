@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fpserver.errors import AudioTooLong, InvalidRequest
@@ -76,6 +76,7 @@ def test_peaks_come_back(given_: TrackPeaks) -> None:
         assert found.dtype == expected.dtype
 
 
+@settings(deadline=None)  # the first call compiles
 @given(
     st.lists(tracks(), min_size=1, max_size=3),
     st.lists(

@@ -89,8 +89,12 @@ def history(*events: tuple[int, int, FeedbackKind, float, float]) -> History:
 
 async def made_ready(desk: Desk) -> None:
     """Let it take up, at once, what is in the catalogue and which model is in force."""
-    desk._stock._not_before = 0.0
-    await desk._stock.catch_up()
+    stock = desk._stock
+    while True:  # it may just have been about to lay something else down
+        stock._not_before = 0.0
+        await stock.catch_up()
+        if stock._copy is not None and not stock._copy.is_new:
+            break
     await desk._trained.catch_up()
     await desk.make_ready()
 
