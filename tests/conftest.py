@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # as in a server's processes
 
+import librosa
 import numpy as np
 import pytest
 
@@ -13,6 +14,15 @@ from fpserver.store.connect import Client, open_store
 
 for _name in [name for name in os.environ if name.startswith("FPSERVER_")]:
     del os.environ[_name]  # the settings of whoever runs the tests are not theirs
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let librosa compile its loops before several processes do: their writing into one cache at once can break it."""
+    if getattr(config.option, "numprocesses", None):
+        noise = np.random.default_rng(0).standard_normal(22050)
+        librosa.estimate_tuning(y=noise)
+        librosa.onset.onset_detect(y=noise)
+        librosa.feature.zero_crossing_rate(noise)
 
 
 @pytest.fixture(scope="session")
